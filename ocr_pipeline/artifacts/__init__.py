@@ -1,0 +1,1 @@
+"""Typed hand-overs between stages: a folder with a card (JSON) that names and hashes its files."""

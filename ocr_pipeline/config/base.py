@@ -1,0 +1,197 @@
+"""The base of all configs, and the one way to load them."""
+
+import difflib
+import types
+import typing
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from ocr_pipeline.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Frozen; an unknown key is an error at every level; fields carry a docstring with the unit."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        allow_inf_nan=False,
+    )
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without arbitrary objects, and without a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(
+    schema: TypeAdapter[ConfigT], path: Path, overrides: Sequence[str] = ()
+) -> ConfigT:
+    """Read one YAML file, apply ``key=value`` overrides, validate.
+
+    Args:
+        schema: adapter of the config type, e.g. ``TypeAdapter(TrainConfig)`` (unions allowed).
+        path: YAML file, UTF-8.
+        overrides: dotted keys, e.g. ``["optim.lr=3e-4", "seed=7"]``; later ones win. The value is
+            read as YAML, so ``null``, ``true`` and ``[1, 2]`` mean what they mean in the file.
+
+    Returns:
+        A frozen config; loading it again from its own dump gives an equal one.
+
+    Raises:
+        ConfigError: file missing, not a mapping, an override without ``=``, an unknown key or a
+            bad value. All faults in one message, each with its dotted key.
+    """
+    values = _read_mapping(path)
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return schema.validate_python(values)
+    except ValidationError as error:
+        faults = [_explain(fault, schema) for fault in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults)) from None
+
+
+def dump_config(config: Config, path: Path) -> None:
+    """Write a config as YAML that :func:`load_config` reads back to an equal one."""
+    text = yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read this config file ({error.strerror}); give the path of a YAML "
+            "file, see the folder configs/ for examples"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    try:
+        # _StrictLoader is a SafeLoader: it builds plain values only.
+        values = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path}: the file holds a {type(values).__name__}; it must hold `key: value` lines"
+        )
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise ConfigError(
+            f"override {override!r}: expected key=value, e.g. optim.lr=3e-4 (dots go one level down)"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML: {error}") from None
+    target = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        child = target.setdefault(part, {})
+        if child is None:
+            child = target[part] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(
+                f"override {override!r}: {'.'.join(parts[:depth])} is the value {child!r}, "
+                "it has no keys below it"
+            )
+        target = child
+    target[parts[-1]] = value
+
+
+def _explain(fault: Mapping[str, Any], schema: TypeAdapter[Any]) -> str:
+    location, model = _walk(schema._type, tuple(fault["loc"]))
+    key = ".".join(location) or "(whole file)"
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_suggest(location, model, schema)}"
+    if fault["type"] == "missing":
+        return f"{key}: missing; this key has no default and must be given"
+    message = fault["msg"][:1].lower() + fault["msg"][1:]
+    return f"{key}: {message}, got {fault['input']!r}"
+
+
+def _suggest(
+    location: Sequence[str], model: type[BaseModel] | None, schema: TypeAdapter[Any]
+) -> str:
+    *parents, name = location
+    siblings = sorted(model.model_fields) if model else []
+    close = _closest(name, siblings)
+    if close:
+        return f" (did you mean {'.'.join([*parents, close])}?)"
+    everywhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in _dotted_keys(schema._type)}
+    elsewhere = _closest(name, list(everywhere))
+    if elsewhere:
+        return f" (did you mean {everywhere[elsewhere]}?)"
+    return f" (allowed here: {', '.join(siblings)})" if siblings else ""
+
+
+def _closest(name: str, names: Sequence[str]) -> str | None:
+    lowered = {candidate.lower(): candidate for candidate in names}
+    found = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """All pydantic models that an annotation can hold: itself, union members, Annotated inner."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif typing.get_origin(annotation) in (typing.Annotated, typing.Union, types.UnionType):
+        for inner in typing.get_args(annotation):
+            yield from _models_in(inner)
+
+
+def _walk(annotation: Any, loc: tuple[Any, ...]) -> tuple[list[str], type[BaseModel] | None]:
+    """Turn pydantic's location into a dotted key, and find the model that holds its last part.
+
+    In a union pydantic puts the tag of the chosen member into the location; it is no key of the
+    file, so it is left out here.
+    """
+    models = list(_models_in(annotation))
+    if len(models) > 1 and loc:
+        tag, *rest = loc
+        for model in models:
+            if any(tag in typing.get_args(f.annotation) for f in model.model_fields.values()):
+                return _walk(model, tuple(rest))
+        return [str(part) for part in rest or loc], None
+    model = models[0] if models else None
+    if len(loc) <= 1:
+        return [str(part) for part in loc], model
+    field = model.model_fields.get(str(loc[0])) if model else None
+    rest_keys, holder = _walk(field.annotation if field else None, loc[1:])
+    return [str(loc[0]), *rest_keys], holder
+
+
+def _dotted_keys(annotation: Any, prefix: str = "") -> Iterator[str]:
+    for model in _models_in(annotation):
+        for name, field in model.model_fields.items():
+            yield f"{prefix}{name}"
+            yield from _dotted_keys(field.annotation, f"{prefix}{name}.")

@@ -1,0 +1,129 @@
+"""Encoded bytes to pixels: the one place where pictures are decoded."""
+
+import io
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ocr_pipeline.config.image import ImageLimits
+from ocr_pipeline.errors import ImageError, ImageTooLargeError
+
+BGRImage = NDArray[np.uint8]
+"""A picture: ``[H, W, 3]`` uint8, channels blue, green, red."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+
+
+def read_image(path: Path, limits: ImageLimits | None = None) -> BGRImage:
+    """Read and decode one picture file; see :func:`decode_image`.
+
+    Raises:
+        ImageError: the file cannot be read, or its content is refused; the message starts with
+            the path.
+    """
+    limits = limits or ImageLimits()
+    try:
+        size = path.stat().st_size
+        if size > limits.max_bytes:
+            raise ImageTooLargeError(_too_many_bytes(size, limits))
+        return decode_image(path.read_bytes(), limits)
+    except OSError as error:
+        raise ImageError(
+            f"{path}: cannot read this picture ({error.strerror}); check the path and the rights"
+        ) from None
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
+    """Decode a picture as a person sees it.
+
+    EXIF orientation is applied; CMYK is converted; 16-bit grey is scaled to 8 bit; what is
+    transparent becomes white paper. Size limits are checked on the header, before decoding.
+
+    Args:
+        content: a whole JPEG, PNG, BMP, WebP or TIFF file.
+        limits: bytes and pixels allowed.
+
+    Returns:
+        ``[H, W, 3]`` uint8, BGR, H and W at least 1.
+
+    Raises:
+        ImageTooLargeError: more bytes or pixels than ``limits`` allow.
+        ImageError: empty, not a picture of an accepted format, cut off, or several frames.
+    """
+    limits = limits or ImageLimits()
+    if not content:
+        raise ImageError(f"the picture is empty (0 bytes); send a {_formats()} file")
+    if len(content) > limits.max_bytes:
+        raise ImageTooLargeError(_too_many_bytes(len(content), limits))
+    with _open(content) as picture:
+        _check_size(picture.width, picture.height, limits)
+        frames = getattr(picture, "n_frames", 1)
+        # An MPO file is a camera's JPEG with a second, derived picture behind it.
+        if frames > 1 and picture.format != "MPO":
+            raise ImageError(
+                f"{picture.format} with {frames} frames; allowed: 1. Split it into single pictures"
+            )
+        try:
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            rgb = _to_rgb(upright)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise ImageError(
+                f"{picture.format} of {picture.width} x {picture.height} px: the data is cut off "
+                f"or damaged ({error}); send the complete file"
+            ) from None
+    return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(
+            f"the picture is too large ({error}); make it smaller or cut it into parts"
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
+        raise ImageError(
+            f"not a picture ({len(content):,} bytes, first bytes {content[:8]!r}); allowed: "
+            f"{_formats()}"
+        ) from None
+
+
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
+        raise ImageTooLargeError(
+            f"the picture has {width} x {height} px = {width * height:,} px; allowed: "
+            f"{limits.max_pixels:,} px and {limits.max_side:,} px a side. "
+            "Make it smaller or cut it into parts"
+        )
+
+
+def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode.startswith(("I", "F")):
+        return _grey16_to_rgb(picture)
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(paper, layer)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _grey16_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    values = np.asarray(picture)
+    if values.dtype.kind == "f" or (values.size and (values.min() < 0 or values.max() > 65535)):
+        raise ValueError(f"mode {picture.mode}: only 8 and 16 bits a channel are read")
+    grey = (values.astype(np.uint32) >> 8).astype(np.uint8)
+    return cast(NDArray[np.uint8], np.repeat(grey[:, :, None], 3, axis=2))
+
+
+def _too_many_bytes(size: int, limits: ImageLimits) -> str:
+    return f"the picture has {size:,} bytes; allowed: {limits.max_bytes:,}. Send a smaller file"
+
+
+def _formats() -> str:
+    return ", ".join(FORMATS)
