@@ -15,10 +15,18 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class RecSample:
-    """One text line: path of its picture below the image root, and its label."""
+    """One text line.
+
+    Attributes:
+        image: path of its picture below the image root.
+        text: its label.
+        height, width: of the picture, px.
+    """
 
     image: str
     text: str
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class DatasetManifest(Card):
     """Folder that image paths start from; absolute."""
     counts: dict[str, int]
     """Samples per split."""
+    stripped: int
+    """Labels whose outer white space was taken off."""
     refused: dict[str, int]
     """Refused label lines per reason; each one is in ``refused.jsonl``."""
     config: dict[str, Any]
@@ -72,6 +82,7 @@ class Dataset:
         *,
         splits: dict[Split, Sequence[RecSample]],
         refusals: Sequence[Refusal],
+        stripped: int,
         charset: Charset,
         image_root: Path,
         config: dict[str, Any],
@@ -95,6 +106,7 @@ class Dataset:
                 task="rec",
                 image_root=str(image_root.resolve()),
                 counts={split: len(samples) for split, samples in splits.items()},
+                stripped=stripped,
                 refused=reasons,
                 config=config,
                 made_by=made_by,

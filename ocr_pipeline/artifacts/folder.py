@@ -25,7 +25,25 @@ class Card(Config):
     """Relative path (with ``/``) to hex sha256, of every other file in the folder."""
 
 
+_CARD_NAMES = ("manifest.json", "checkpoint.json", "exported.json")
 CardT = TypeVar("CardT", bound=Card)
+
+
+def check_target(target: Path, *, replace: bool) -> None:
+    """Say before long work that its result could not be written.
+
+    Raises:
+        ArtifactError: ``target`` exists and ``replace`` is false, or it is no artefact of ours.
+    """
+    if target.exists() and not replace:
+        raise ArtifactError(
+            f"{target}: exists already; give another name, delete it, or say --overwrite"
+        )
+    if target.exists() and not any((target / name).is_file() for name in _CARD_NAMES):
+        raise ArtifactError(
+            f"{target}: will not be overwritten: it holds none of {', '.join(_CARD_NAMES)}, so it "
+            "was not made by this pipeline; give another name"
+        )
 
 
 @contextmanager
@@ -37,10 +55,7 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         ArtifactError: ``target`` exists and ``replace`` is false, or the folder cannot be made.
     """
-    if target.exists() and not replace:
-        raise ArtifactError(
-            f"{target}: exists already; give another name, delete it, or say --overwrite"
-        )
+    check_target(target, replace=replace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
@@ -49,12 +64,20 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield scratch
         scratch.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        scratch.replace(target)
+        _swap_in(scratch, target)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def _swap_in(scratch: Path, target: Path) -> None:
+    if not target.exists():
+        scratch.replace(target)
+        return
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
+    target.replace(aside / target.name)
+    scratch.replace(target)
+    shutil.rmtree(aside)
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -112,7 +112,9 @@ class SqueezeExcite(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         # Width, then height: one call over both loses precision on CPU (ten times the error).
-        gate = x.mean(axis=3, keepdim=True).mean(axis=2, keepdim=True)  # [N, C, 1, 1]
+        # A sum, not a mean: Paddle 3.2's oneDNN mean prints a line to stdout at every call.
+        gate = x.sum(axis=3, keepdim=True).sum(axis=2, keepdim=True)  # [N, C, 1, 1]
+        gate = gate / (x.shape[2] * x.shape[3])
         gate = self.expand(F.relu(self.reduce(gate)))
         gate = F.hardsigmoid(gate, slope=self.slope, offset=0.5)
         gated = x * gate

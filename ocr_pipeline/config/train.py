@@ -1,0 +1,83 @@
+"""Stage 2."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from ocr_pipeline.config.base import Config
+from ocr_pipeline.config.image import RecImageSpec
+
+
+class OptimConfig(Config):
+    """Adam (0.9, 0.999) with linear warm-up, then a cosine to zero."""
+
+    lr: PositiveFloat = 1e-4
+    """Peak learning rate."""
+    warmup_steps: NonNegativeInt = 20
+    """Steps over which the rate rises linearly from 0."""
+    weight_decay: NonNegativeFloat = 3e-5
+    """L2 added to the gradient of convolution and linear weights; none on normalisations and biases."""
+    max_grad_norm: PositiveFloat = 5.0
+    """Gradients with a larger global norm are scaled down to it."""
+
+
+class AmpConfig(Config):
+    """Mixed precision; has an effect on GPU only."""
+
+    enabled: bool = True
+    """False: float32 everywhere."""
+    dtype: Literal["auto", "float16", "bfloat16"] = "auto"
+    """auto: bfloat16 where the GPU has it (compute capability 8.0), else float16 with loss scaling."""
+
+
+class RecAugmentConfig(Config):
+    """Changes of a training line; each happens with ``probability``."""
+
+    probability: float = Field(default=0.4, ge=0, le=1)
+    """Of each kind of change, independently."""
+    perspective: float = Field(default=0.04, ge=0, lt=0.5)
+    """Corners move by up to this share of the height."""
+    crop: float = Field(default=0.06, ge=0, lt=0.3)
+    """Up to this share of the height is cut off top and bottom."""
+    blur: NonNegativeFloat = 1.0
+    """Largest sigma of a Gaussian blur, px at line height."""
+    noise: NonNegativeFloat = 8.0
+    """Largest standard deviation of added noise, of 255."""
+    light: float = Field(default=0.25, ge=0, lt=1)
+    """Contrast and brightness change by up to this share."""
+    invert: bool = False
+    """Also show lines as negatives."""
+
+
+class RecTrainConfig(Config):
+    """Fine-tune a CTC recognizer."""
+
+    task: Literal["rec"] = "rec"
+    dataset: Path
+    """Folder made by ``scripts/prepare.py``."""
+    run_dir: Path
+    """Folder of the run: gets ``step-NNNNNN/`` checkpoints and ``metrics.jsonl``."""
+    start: str = "ppocrv6_small_rec"
+    """A released model's name, or the folder of a checkpoint."""
+    image: RecImageSpec | None = None
+    """Input rule, also of the exported model; null: as the start model has it."""
+    steps: PositiveInt = 300
+    """Optimiser steps."""
+    batch: PositiveInt = 16
+    """Lines per step."""
+    optim: OptimConfig = OptimConfig()
+    amp: AmpConfig = AmpConfig()
+    augment: RecAugmentConfig = RecAugmentConfig()
+    calibration_batches: PositiveInt = 4
+    """Batches over which the statistics of folded normalisations are measured before the first step."""
+    eval_every: PositiveInt = 100
+    """Steps between evaluations; the end is always evaluated, and so is step 0."""
+    log_every: PositiveInt = 10
+    """Steps between lines in ``metrics.jsonl``."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: a GPU where this Paddle finds one."""
+    workers: NonNegativeInt = 0
+    """Processes that read and change pictures; 0: the training process itself."""
+    seed: NonNegativeInt = 0
+    """Order of samples, augmentation, dropout."""

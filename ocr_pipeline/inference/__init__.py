@@ -1,0 +1,5 @@
+"""Exported models at work: engines behind one protocol; detector, recognizer, reader."""
+
+from ocr_pipeline.inference.reader import OcrReader
+
+__all__ = ["OcrReader"]

@@ -1,0 +1,185 @@
+"""Recognition: CTC loss (Graves et al., ICML 2006), evaluation, and what a run consists of."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import paddle
+from paddle import Tensor
+from paddle.nn import functional as F
+
+from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors, latest, step_folders
+from ocr_pipeline.artifacts.dataset import CARD_NAME, Dataset, RecSample
+from ocr_pipeline.assets import sha256_of
+from ocr_pipeline.config.model import RecModelSpec
+from ocr_pipeline.config.train import RecTrainConfig
+from ocr_pipeline.errors import ArtifactError, TrainingError
+from ocr_pipeline.evaluation.lines import evaluate_lines
+from ocr_pipeline.inference.recognizer import Recognizer
+from ocr_pipeline.models.engine import NetworkEngine
+from ocr_pipeline.ops.charset import BLANK, Charset
+from ocr_pipeline.ops.decode import read_image
+from ocr_pipeline.training.batches import LineBatches, RecBatch
+from ocr_pipeline.training.calibrate import calibrate
+from ocr_pipeline.training.fit import Progress, fit
+from ocr_pipeline.training.precision import choose_device, choose_precision
+from ocr_pipeline.versions import made_by
+from ocr_pipeline.weights.source import get_weights, load_trainable
+from ocr_pipeline.weights.trainable import TrainableModel
+
+_GOLDEN_LINES = 8
+
+
+class RecTask:
+    """CTC on one network; see :class:`~ocr_pipeline.training.fit.Task`."""
+
+    main_metric = "exact"
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        spec: RecModelSpec,
+        charset: Charset,
+        val: Sequence[RecSample],
+        image_root: Path,
+        *,
+        batch: int,
+    ) -> None:
+        self.network = model.network
+        engine = NetworkEngine(self.network, task="rec")
+        self._recognizer = Recognizer(engine, spec, charset, batch=batch)
+        self._val = val
+        self._image_root = image_root
+
+    def loss(self, batch: RecBatch) -> dict[str, Tensor]:
+        """Mean CTC loss of the batch's lines."""
+        (logits,) = self.network(batch.images)
+        steps = logits.shape[1]
+        losses = F.ctc_loss(
+            logits.astype("float32").transpose([1, 0, 2]),  # [T, N, K]
+            batch.labels,
+            paddle.full([batch.images.shape[0]], steps, dtype="int64"),
+            batch.label_lengths,
+            blank=BLANK,
+            reduction="none",
+        )
+        return {"total": losses.mean()}
+
+    def evaluate(self) -> dict[str, float]:
+        """Exact match, character error rate and 1-NED, raw and normalised, percent."""
+        return evaluate_lines(self._recognizer, self._val, self._image_root).metrics()
+
+
+def train_recognizer(
+    config: RecTrainConfig, progress: Progress, *, resume: bool = False
+) -> Checkpoint:
+    """Fine-tune a recognizer with CTC from released weights or a checkpoint.
+
+    Args:
+        config: what to train on, from what, and how.
+        progress: told about steps and evaluations.
+        resume: go on with the run in ``config.run_dir`` from its last checkpoint.
+
+    Returns:
+        The best checkpoint by exact match on the validation part; step 0 counts.
+
+    Raises:
+        TrainingError: ``run_dir`` is in use or holds nothing to resume, the start model is a
+            detector, or a loss is not finite.
+        ArtifactError: dataset or checkpoint incomplete, or their character sets differ.
+        TrainingInterrupted: stopped by a signal, state saved.
+    """
+    device = choose_device(config.device)
+    precision = choose_precision(config.amp, device)
+    progress.note(f"device {device}, {precision.reason}")
+    last = _check_run(config, resume=resume)
+    dataset = Dataset.load(config.dataset)
+    model = load_trainable(str(last.folder) if last else config.start)
+    spec = _spec_of(model, dataset, config)
+    batches = LineBatches(
+        dataset.samples("train"),
+        image_root=dataset.image_root,
+        charset=dataset.charset,
+        image=spec.image,
+        augment=config.augment,
+        batch=config.batch,
+        seed=config.seed,
+        workers=config.workers,
+    )
+    val = dataset.samples("val")
+    task = RecTask(
+        model, spec, dataset.charset, val, dataset.image_root, batch=config.batch
+    )
+    if last is None:
+        first = itertools.islice(batches.from_step(0), config.calibration_batches)
+        calibrate(model.network, (batch.images for batch in first))
+    golden = [read_image(dataset.image_root / s.image) for s in val[:_GOLDEN_LINES]]
+    manifest_sha = sha256_of(dataset.folder / CARD_NAME)
+
+    def save(
+        folder: Path, step: int, metrics: Mapping[str, float], state: Tensors | None
+    ) -> Checkpoint:
+        return Checkpoint.write(
+            folder,
+            model=spec,
+            weights=get_weights(model.network),
+            train_state=state,
+            charset=dataset.charset,
+            golden=golden,
+            step=step,
+            metrics=metrics,
+            main_metric=task.main_metric,
+            started_from=model.started_from,
+            dataset=manifest_sha,
+            config=config.model_dump(mode="json"),
+            made_by=made_by(),
+        )
+
+    epochs = config.steps / batches.steps_per_epoch()
+    progress.note(
+        f"{len(dataset.samples('train'))} lines to train on, {len(val)} to validate; "
+        f"{config.steps} steps of {config.batch} = {epochs:.1f} epochs"
+    )
+    return fit(
+        task,
+        batches.from_step,
+        config,
+        precision=precision,
+        save=save,
+        progress=progress,
+        resume_from=last,
+    )
+
+
+def _check_run(config: RecTrainConfig, *, resume: bool) -> Checkpoint | None:
+    """The checkpoint to go on from; None for a new run."""
+    if not resume:
+        if step_folders(config.run_dir):
+            raise TrainingError(
+                f"{config.run_dir}: holds a run already; say --resume to go on with it, or give "
+                "another run_dir"
+            )
+        return None
+    last = latest(config.run_dir)
+    if last is None:
+        raise TrainingError(
+            f"{config.run_dir}: no checkpoint to resume from; start without --resume"
+        )
+    if last.card.step >= config.steps:
+        raise TrainingError(
+            f"{config.run_dir}: has {last.card.step} of {config.steps} steps already; raise steps"
+        )
+    return last
+
+
+def _spec_of(model: TrainableModel, dataset: Dataset, config: RecTrainConfig) -> RecModelSpec:
+    if not isinstance(model.spec, RecModelSpec) or model.charset is None:
+        raise TrainingError(f"start {config.start!r} is a detector; name a recognizer")
+    if model.charset != dataset.charset:
+        raise ArtifactError(
+            f"{dataset.folder}: made for a character set of {dataset.charset.classes} classes, "
+            f"{config.start} has {model.charset.classes}; prepare again with model={config.start}"
+        )
+    if config.image is None:
+        return model.spec
+    return model.spec.model_copy(update={"image": config.image})

@@ -1,0 +1,19 @@
+"""Versions of what had a part in an artefact."""
+
+import platform
+from importlib import metadata
+
+import ocr_pipeline
+
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "numpy", "opencv-python", "pillow")
+
+
+def made_by() -> dict[str, str]:
+    """Return name to version: this package, Python, and the libraries that touch pixels or weights."""
+    versions = {"ocr_pipeline": ocr_pipeline.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # one of the two Paddle builds is always absent
+    return versions
