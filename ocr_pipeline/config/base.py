@@ -44,13 +44,13 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_config(
-    schema: TypeAdapter[ConfigT], path: Path, overrides: Sequence[str] = ()
+    schema: TypeAdapter[ConfigT], path: Path | None, overrides: Sequence[str] = ()
 ) -> ConfigT:
     """Read one YAML file, apply ``key=value`` overrides, validate.
 
     Args:
         schema: adapter of the config type, e.g. ``TypeAdapter(TrainConfig)`` (unions allowed).
-        path: YAML file, UTF-8.
+        path: YAML file, UTF-8; None: the defaults alone.
         overrides: dotted keys, e.g. ``["optim.lr=3e-4", "seed=7"]``; later ones win. The value is
             read as YAML, so ``null``, ``true`` and ``[1, 2]`` mean what they mean in the file.
 
@@ -61,14 +61,14 @@ def load_config(
         ConfigError: file missing, not a mapping, an override without ``=``, an unknown key or a
             bad value. All faults in one message, each with its dotted key.
     """
-    values = _read_mapping(path)
+    values = _read_mapping(path) if path else {}
     for override in overrides:
         _apply_override(values, override)
     try:
         return schema.validate_python(values)
     except ValidationError as error:
         faults = [_explain(fault, schema) for fault in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults)) from None
+        raise ConfigError("\n".join(f"{path or 'config'}: {fault}" for fault in faults)) from None
 
 
 def dump_config(config: Config, path: Path) -> None:

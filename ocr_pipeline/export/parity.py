@@ -45,9 +45,7 @@ def compare_recognizer(
     expected = Recognizer(reference, spec, charset, batch=1).recognize(pictures)
     found = Recognizer(candidate, spec, charset, batch=8).recognize(pictures)
     same = [line.text for line in expected] == [line.text for line in found]
-    parity = Parity(
-        max_abs_diff=worst, tolerance=tolerance, same_text=same, pictures=len(pictures)
-    )
+    parity = Parity(max_abs_diff=worst, tolerance=tolerance, same_text=same, pictures=len(pictures))
     return parity, [GoldenLine(text=line.text, confidence=line.confidence) for line in expected]
 
 
@@ -77,9 +75,7 @@ def compare_detector(
                 scores=[polygon.score for polygon in expected],
             )
         )
-    parity = Parity(
-        max_abs_diff=worst, tolerance=tolerance, same_text=same, pictures=len(pictures)
-    )
+    parity = Parity(max_abs_diff=worst, tolerance=tolerance, same_text=same, pictures=len(pictures))
     return parity, golden
 
 

@@ -50,9 +50,7 @@ def self_test_detector(detector: Detector, model: ExportedModel) -> None:
     Raises:
         EngineError: a box is missing, new, or more than 1 px away.
     """
-    for number, (picture, golden) in enumerate(
-        zip(model.golden(), model.card.golden, strict=True)
-    ):
+    for number, (picture, golden) in enumerate(zip(model.golden(), model.card.golden, strict=True)):
         found = detector.detect(picture).polygons
         expected = golden.points if isinstance(golden, GoldenBoxes) else []
         same = len(found) == len(expected) and all(

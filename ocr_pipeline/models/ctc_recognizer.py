@@ -90,7 +90,12 @@ class CTCRecognizer(nn.Layer):
                     [BlockSpec(48, gate=gate)],
                     [BlockSpec(48)],
                     [BlockSpec(96, low), BlockSpec(96, gate=gate), BlockSpec(96)],
-                    [BlockSpec(160, low), BlockSpec(160, gate=gate), BlockSpec(160), BlockSpec(160)],
+                    [
+                        BlockSpec(160, low),
+                        BlockSpec(160, gate=gate),
+                        BlockSpec(160),
+                        BlockSpec(160),
+                    ],
                 ],
             )
             self.neck = ConvNeck(160, 80)
@@ -100,7 +105,7 @@ class CTCRecognizer(nn.Layer):
 
     def forward(self, images: Tensor) -> CTCLogits:
         """Args:
-            images: ``[N, 3, 48, W]`` float32, normalised by ``RecImageSpec``; W divisible by 8.
+        images: ``[N, 3, 48, W]`` float32, normalised by ``RecImageSpec``; W divisible by 8.
         """
         features = self.backbone(images)[-1]  # [N, C, 3, W/4]
         features = F.avg_pool2d(features, kernel_size=[3, 2], stride=[3, 2])  # [N, C, 1, W/8]

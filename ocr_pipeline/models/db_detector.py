@@ -121,6 +121,6 @@ class DBDetector(nn.Layer):
 
     def forward(self, images: Tensor) -> DBMaps:
         """Args:
-            images: ``[N, 3, H, W]`` float32, normalised by ``DetImageSpec``; H, W divisible by 32.
+        images: ``[N, 3, H, W]`` float32, normalised by ``DetImageSpec``; H, W divisible by 32.
         """
         return DBMaps(self.head(self.neck(self.backbone(images))))

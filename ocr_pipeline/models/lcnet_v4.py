@@ -80,9 +80,7 @@ class LCNetV4(nn.Layer):
         stages: the blocks of each stage.
     """
 
-    def __init__(
-        self, stem: BranchStem | PlainStem, stages: Sequence[Sequence[BlockSpec]]
-    ) -> None:
+    def __init__(self, stem: BranchStem | PlainStem, stages: Sequence[Sequence[BlockSpec]]) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.LayerList()

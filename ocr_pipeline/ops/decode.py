@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ocr_pipeline.config.image import ImageLimits
-from ocr_pipeline.errors import ImageError, ImageTooLargeError
+from ocr_pipeline.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 
 BGRImage = NDArray[np.uint8]
 """A picture: ``[H, W, 3]`` uint8, channels blue, green, red."""
@@ -53,7 +53,8 @@ def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
 
     Raises:
         ImageTooLargeError: more bytes or pixels than ``limits`` allow.
-        ImageError: empty, not a picture of an accepted format, cut off, or several frames.
+        UnsupportedImageError: not a picture of an accepted format.
+        ImageError: empty, cut off, damaged, or several frames.
     """
     limits = limits or ImageLimits()
     if not content:
@@ -88,7 +89,7 @@ def _open(content: bytes) -> Image.Image:
             f"the picture is too large ({error}); make it smaller or cut it into parts"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
-        raise ImageError(
+        raise UnsupportedImageError(
             f"not a picture ({len(content):,} bytes, first bytes {content[:8]!r}); allowed: "
             f"{_formats()}"
         ) from None

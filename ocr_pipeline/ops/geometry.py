@@ -14,6 +14,16 @@ Points = NDArray[np.float32]
 
 _VERTICAL_RATIO = 1.5
 """A crop at least this much taller than wide is turned: a vertical line (PP-OCR's rule)."""
+_MIN_COLUMN_LINES = 5
+"""A column has at least so many lines."""
+_MAX_CROSSING = 0.2
+"""At most this share of the lines crosses the gutter."""
+_MIN_COLUMN_ASPECT = 8.0
+"""The median line of a column is at least this many times as wide as high."""
+_MIN_COLUMN_RATIO = 0.6
+"""The narrower column has at least this share of the wider one's line width."""
+_MAX_GUTTER = 0.3
+"""The gutter is at most this share of a column's line width."""
 
 
 def order_corners(points: Points) -> Points:
@@ -52,10 +62,11 @@ def crop_line(image: BGRImage, points: Points) -> BGRImage:
 
 
 def reading_order(boxes: Sequence[Points]) -> list[list[int]]:
-    """Group line boxes into rows, top to bottom; within a row left to right.
+    """Group line boxes into rows as they are read: column by column, top to bottom, left to right.
 
     Boxes share a row when each one's middle lies within the other's height; a slanted page is
-    levelled first by the median slope of its lines.
+    levelled first by the median slope of its lines. Two columns are told from a table by their
+    shape: equally wide lines, longer than a cell, with a gutter much narrower than themselves.
 
     Returns:
         Rows of indices into ``boxes``; every index once.
@@ -63,10 +74,17 @@ def reading_order(boxes: Sequence[Points]) -> list[list[int]]:
     if not boxes:
         return []
     level = _levelled(boxes)
-    tops, bottoms = level[:, :, 1].min(axis=1), level[:, :, 1].max(axis=1)
-    middles, lefts = level[:, :, 1].mean(axis=1), level[:, :, 0].min(axis=1)
+    low, high = level.min(axis=1), level.max(axis=1)  # [N, 2] each: (left, top), (right, bottom)
+    return [row for part in _columns(low, high) for row in _rows(low, high, part)]
+
+
+def _rows(
+    low: NDArray[np.float64], high: NDArray[np.float64], members: Sequence[int]
+) -> list[list[int]]:
+    """Group ``members`` into rows, top to bottom; within a row left to right."""
+    tops, bottoms, middles = low[:, 1], high[:, 1], (low[:, 1] + high[:, 1]) / 2
     rows: list[list[int]] = []
-    for index in np.argsort(middles, kind="stable").tolist():
+    for index in sorted(members, key=lambda member: float(middles[member])):
         row = rows[-1] if rows else []
         if row and all(
             tops[other] < middles[index] < bottoms[other]
@@ -76,7 +94,51 @@ def reading_order(boxes: Sequence[Points]) -> list[list[int]]:
             row.append(index)
         else:
             rows.append([index])
-    return [sorted(row, key=lambda index: float(lefts[index])) for row in rows]
+    return [sorted(row, key=lambda index: float(low[index, 0])) for row in rows]
+
+
+def _columns(low: NDArray[np.float64], high: NDArray[np.float64]) -> list[list[int]]:
+    """Split a page of two text columns into parts read one after the other; else one part.
+
+    A line across the gutter (a headline) ends the columns above it.
+    """
+    everything = list(range(len(low)))
+    gutter = _find_gutter(low, high)
+    if gutter is None:
+        return [everything]
+    parts: list[list[int]] = []
+    left: list[int] = []
+    right: list[int] = []
+    for index in sorted(everything, key=lambda member: float(low[member, 1])):
+        if high[index, 0] <= gutter:
+            left.append(index)
+        elif low[index, 0] >= gutter:
+            right.append(index)
+        else:
+            parts += [left, right, [index]]
+            left, right = [], []
+    return [part for part in [*parts, left, right] if part]
+
+
+def _find_gutter(low: NDArray[np.float64], high: NDArray[np.float64]) -> float | None:
+    """The x that separates two columns of running text, or None where there are none."""
+    heights = high[:, 1] - low[:, 1]
+    widths = high[:, 0] - low[:, 0]
+    for edge in sorted(set(high[:, 0].tolist())):
+        left, right = high[:, 0] <= edge, low[:, 0] > edge
+        crossing = len(low) - int(left.sum()) - int(right.sum())
+        if min(left.sum(), right.sum()) < _MIN_COLUMN_LINES or crossing > _MAX_CROSSING * len(low):
+            continue
+        column_widths = [float(np.median(widths[side])) for side in (left, right)]
+        narrow, wide = sorted(column_widths)
+        gap = float(low[right, 0].min()) - edge
+        if (
+            narrow >= _MIN_COLUMN_ASPECT * float(np.median(heights))
+            and narrow >= _MIN_COLUMN_RATIO * wide
+            and gap <= _MAX_GUTTER * narrow
+        ):
+            return edge + gap / 2
+    return None
 
 
 def _levelled(boxes: Sequence[Points]) -> NDArray[np.float64]:

@@ -47,9 +47,7 @@ def _move_corners(image: BGRImage, share: float, random: np.random.Generator) ->
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
     moved = corners + random.uniform(-share, share, (4, 2)).astype(np.float32) * height
     transform = cv2.getPerspectiveTransform(moved, corners)
-    warped = cv2.warpPerspective(
-        image, transform, (width, height), borderMode=cv2.BORDER_REPLICATE
-    )
+    warped = cv2.warpPerspective(image, transform, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, dtype=np.uint8)
 
 

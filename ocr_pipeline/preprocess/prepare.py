@@ -13,7 +13,7 @@ from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.ctc import steps_needed
 from ocr_pipeline.ops.decode import read_image
 from ocr_pipeline.ops.resize import rec_width
-from ocr_pipeline.preprocess.rec_lists import LabelLine, read_rec_list
+from ocr_pipeline.ops.rec_lists import LabelLine, read_rec_list
 from ocr_pipeline.versions import made_by
 
 OnProgress = Callable[[int, int], None]
@@ -175,4 +175,3 @@ def _refuse_leaks(splits: dict[Split, list[RecSample]], refusals: list[Refusal])
 
 def _first_refusals(refusals: Sequence[Refusal]) -> str:
     return "; ".join(f"{r.source}: {r.detail}" for r in refusals[:3]) or "none"
-

@@ -107,9 +107,7 @@ def train_recognizer(
         workers=config.workers,
     )
     val = dataset.samples("val")
-    task = RecTask(
-        model, spec, dataset.charset, val, dataset.image_root, batch=config.batch
-    )
+    task = RecTask(model, spec, dataset.charset, val, dataset.image_root, batch=config.batch)
     if last is None:
         first = itertools.islice(batches.from_step(0), config.calibration_batches)
         calibrate(model.network, (batch.images for batch in first))

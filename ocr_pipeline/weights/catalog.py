@@ -32,7 +32,9 @@ class Release:
 # Thresholds: the post-processing values inside the released inference.yml files.
 RELEASES = {
     "ppocrv6_tiny_det": Release(
-        _v6("tiny/det/det.onnx", "193bab7a04fca699a6c82e6abb5b81bdb28177f0abd4062552b04908dafb19f8"),
+        _v6(
+            "tiny/det/det.onnx", "193bab7a04fca699a6c82e6abb5b81bdb28177f0abd4062552b04908dafb19f8"
+        ),
         DetModelSpec(
             size="tiny", decode=DBDecodeSpec(threshold=0.2, min_score=0.4, unclip_ratio=1.4)
         ),
@@ -46,9 +48,14 @@ RELEASES = {
         ),
     ),
     "ppocrv6_tiny_rec": Release(
-        _v6("tiny/rec/rec.onnx", "9ef676d6ed3c88256a2d92c640c44f25b0c40947e111b14b8be8f594091563e6"),
+        _v6(
+            "tiny/rec/rec.onnx", "9ef676d6ed3c88256a2d92c640c44f25b0c40947e111b14b8be8f594091563e6"
+        ),
         RecModelSpec(size="tiny", classes=6906),
-        _v6("ppocrv6_tiny_dict.txt", "2af150bab777d86fa1ce821f6a37eabea90f1bb99ab9c41f031262e892a747bc"),
+        _v6(
+            "ppocrv6_tiny_dict.txt",
+            "2af150bab777d86fa1ce821f6a37eabea90f1bb99ab9c41f031262e892a747bc",
+        ),
     ),
     "ppocrv6_small_rec": Release(
         _v6(

@@ -1,0 +1,338 @@
+"""The command line: ``ocr-pipeline <name>`` and ``scripts/<name>.py`` both end here.
+
+Imports of the heavy parts are inside the commands, so that ``--help`` answers at once.
+"""
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ocr_pipeline.config.base import Config, load_config
+from ocr_pipeline.errors import ConfigError, OcrPipelineError
+
+app = typer.Typer(
+    help="Fine-tune PP-OCR on your own pictures and serve it: prepare, train, export, serve.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="YAML file, see configs/")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. optim.lr=3e-4")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing result")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON only")]
+DetOption = Annotated[str, typer.Option("--det", help="exported detector: folder or released name")]
+RecOption = Annotated[
+    str, typer.Option("--rec", help="exported recognizer: folder or released name")
+]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of an engine")]
+
+
+def main() -> None:
+    """Run the command line; a fault that the user can mend is one message and an exit code."""
+    _quiet_paddle()
+    try:
+        app()
+    except OcrPipelineError as error:
+        _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and no trace.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _quiet_paddle() -> None:
+    """Before paddle is imported: oneDNN for training on CPU, and no chatter of its C++ side."""
+    os.environ.setdefault("FLAGS_use_mkldnn", "1")
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found")
+    warnings.filterwarnings("ignore", message="When training, we now always track")
+
+
+def _load(schema: type[Config], path: Path, overrides: list[str] | None) -> Any:
+    return load_config(TypeAdapter(schema), path, overrides or [])
+
+
+@app.command()
+def render(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Practice data: labelled lines and a page of worn dot-matrix bank slips."""
+    from ocr_pipeline.config.render import RenderConfig
+    from ocr_pipeline.fonts import find_font
+    from ocr_pipeline.preprocess.render import render_set
+    from ocr_pipeline.progress import counting
+
+    settings: RenderConfig = _load(RenderConfig, config, overrides)
+    font = find_font(may_fetch=True)
+    with counting(_err, "rendering lines") as on_progress:
+        folder = render_set(settings, font, on_progress)
+    _out.print(
+        f"{settings.train_lines:,} lines to train on, {settings.val_lines:,} to validate, one page: "
+        f"{folder}",
+        highlight=False,
+    )
+
+
+@app.command()
+def prepare(config: ConfigPath, overrides: Overrides = None, overwrite: Overwrite = False) -> None:
+    """Stage 1: label lists and pictures to a checked, split dataset."""
+    from ocr_pipeline.config.prepare import PrepareConfig
+    from ocr_pipeline.preprocess import prepare as run
+    from ocr_pipeline.progress import counting
+    from ocr_pipeline.weights.catalog import released_charset
+
+    settings: PrepareConfig = _load(PrepareConfig, config, overrides)
+    charset = released_charset(settings.model)
+    with counting(_err, "checking samples") as on_progress:
+        dataset = run(settings, charset, replace=overwrite, on_progress=on_progress)
+    _out.print(f"dataset {dataset.folder}", highlight=False, soft_wrap=True)
+    table = Table()
+    table.add_column("part")
+    table.add_column("lines", justify="right")
+    for split, count in dataset.manifest.counts.items():
+        table.add_row(split, f"{count:,}")
+    for reason, count in sorted(dataset.manifest.refused.items()):
+        table.add_row(f"[red]refused: {reason}[/]", f"{count:,}")
+    _out.print(table)
+    if dataset.manifest.refused:
+        _out.print(f"each refused line, and why: {dataset.folder / 'refused.jsonl'}")
+
+
+@app.command()
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run")] = False,
+) -> None:
+    """Stage 2: fine-tune a recognizer from released weights. Ctrl-C saves."""
+    from ocr_pipeline.config.train import RecTrainConfig
+    from ocr_pipeline.progress import TrainingDisplay
+    from ocr_pipeline.training import train_recognizer
+
+    settings: RecTrainConfig = _load(RecTrainConfig, config, overrides)
+    with TrainingDisplay(_out) as display:
+        best = train_recognizer(settings, display, resume=resume)
+    metrics = best.card.metrics
+    _out.print(
+        f"best: {best.folder}  exact {metrics['exact']:.1f} %  "
+        f"CER {metrics['cer']:.2f} %  (step {best.card.step})",
+        highlight=False,
+    )
+    _out.print(f"next: python scripts/export.py {settings.run_dir} work/3_exported/<name>")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="released name, checkpoint, run or exported folder")],
+    labels: Annotated[Path, typer.Argument(help="PaddleOCR list, or a dataset (its val part)")],
+    images: Annotated[
+        Path | None, typer.Option(help="folder of the pictures; default: beside the list")
+    ] = None,
+    as_json: AsJson = False,
+    worst: Annotated[int, typer.Option(min=0, help="show so many lines that were misread")] = 10,
+) -> None:
+    """Accuracy of a recognizer on labelled lines."""
+    from ocr_pipeline.evaluation.lines import evaluate_lines
+    from ocr_pipeline.evaluation.sources import labelled_lines, load_any_recognizer
+
+    samples, root = labelled_lines(labels, images)
+    report = evaluate_lines(load_any_recognizer(model), samples, root)
+    figures = {
+        "samples": report.raw.samples,
+        "raw": _figures(report.raw),
+        "normalised": _figures(report.normalised),
+        **_figures(report.raw),
+    }
+    if as_json:
+        print(json.dumps(figures))
+        return
+    _out.print(f"{model} on {labels}: {report.raw.samples} lines", highlight=False, soft_wrap=True)
+    table = Table()
+    for column in ("", "exact %", "CER %", "1-NED %"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, score in (("raw", report.raw), ("normalised", report.normalised)):
+        table.add_row(name, f"{score.exact:.1f}", f"{score.cer:.2f}", f"{score.ned:.2f}")
+    _out.print(table)
+    wrong = [(s, t) for s, t in zip(samples, report.lines, strict=True) if s.text != t.text]
+    for sample, line in sorted(wrong, key=lambda pair: -pair[1].confidence)[:worst]:
+        _out.print(
+            f"{escape(sample.image)}: [green]{escape(sample.text)}[/] read as "
+            f"[red]{escape(line.text) or '(nothing)'}[/] ({line.confidence:.2f})",
+            highlight=False,
+        )
+
+
+@app.command(name="evaluate-pages")
+def evaluate_pages(
+    folder: Annotated[Path, typer.Argument(help="pictures with truth files of the same name")],
+    det: DetOption = "ppocrv6_small_det",
+    rec: RecOption = "ppocrv6_small_rec",
+    as_json: AsJson = False,
+    threads: Threads = 2,
+) -> None:
+    """Character error rate on whole pages; a truth file is ``[[points, text], ...]``."""
+    from ocr_pipeline.evaluation.pages import score_pages
+
+    reader = _reader(det, rec, threads)
+    scores = list(score_pages(folder, reader.read))
+    characters = sum(score.characters for score in scores)
+    cer = 100 * sum(score.edits for score in scores) / characters
+    in_order = 100 * sum(score.edits_in_order for score in scores) / characters
+    if as_json:
+        figures = {"pages": len(scores), "characters": characters}
+        print(json.dumps({**figures, "cer": cer, "cer_in_order": in_order}))
+        return
+    _out.print(f"{len(scores)} pages of {folder}", highlight=False, soft_wrap=True)
+    table = Table()
+    for column in ("page", "characters", "edits", "edits in order"):
+        table.add_column(column, justify="left" if column == "page" else "right")
+    for score in scores:
+        cells = (score.characters, score.edits, score.edits_in_order)
+        table.add_row(score.name, *(f"{cell:,}" for cell in cells))
+    _out.print(table)
+    _out.print(f"CER {cer:.3f} % line by line, {in_order:.3f} % in reading order", highlight=False)
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="checkpoint, run folder or released name")],
+    out: Annotated[Path, typer.Argument(help="folder of the exported model")],
+    overrides: Overrides = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file")] = None,
+    name: Annotated[str | None, typer.Option(help="name in logs and answers")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Stage 3: freeze a model for serving; refused if it does not say the same."""
+    from ocr_pipeline.config.export import ExportConfig
+    from ocr_pipeline.export import export_static
+    from ocr_pipeline.weights.source import load_trainable
+
+    settings: ExportConfig = load_config(TypeAdapter(ExportConfig), config, overrides or [])
+    model = export_static(load_trainable(source), out, settings, name=name, replace=overwrite)
+    for backend, parity in model.card.backends.items():
+        _out.print(
+            f"[green]passed[/] {backend}: largest difference {parity.max_abs_diff:.1e} (allowed "
+            f"{parity.tolerance:g}), same result on {parity.pictures} golden pictures",
+            highlight=False,
+        )
+    _out.print(f"exported: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def read(
+    images: Annotated[list[Path], typer.Argument(help="pictures")],
+    det: DetOption = "ppocrv6_small_det",
+    rec: RecOption = "ppocrv6_small_rec",
+    as_json: AsJson = False,
+    draw: Annotated[
+        Path | None, typer.Option(help="save the annotated picture; a folder for several")
+    ] = None,
+    threads: Threads = 2,
+) -> None:
+    """Pictures to text. A picture that cannot be read does not stop the others."""
+    from ocr_pipeline.ops.decode import read_image
+
+    reader = _reader(det, rec, threads)
+    failed = 0
+    for path in images:
+        try:
+            image = read_image(path)
+        except OcrPipelineError as error:
+            failed += 1
+            _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            continue
+        page = reader.read(image)
+        if as_json:
+            print(json.dumps({"image": str(path), **page.as_dict()}, ensure_ascii=False))
+        else:
+            if len(images) > 1:
+                _out.print(f"[dim]== {escape(str(path))}[/]", highlight=False)
+            print(page.text)
+        if draw is not None:
+            target = draw / f"{path.stem}.png" if len(images) > 1 else draw
+            _save_annotated(target, image, page)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Stage 4: the HTTP service."""
+    import uvicorn
+
+    from ocr_pipeline.config.serve import ServeConfig
+    from ocr_pipeline.pipeline import exported_folder
+    from ocr_pipeline.serving import create_app
+
+    settings: ServeConfig = load_config(TypeAdapter(ServeConfig), config, overrides or [])
+    folders = {
+        role: str(exported_folder(getattr(settings, role), _say_export))
+        for role in ("detector", "recognizer")
+    }
+    service = create_app(settings.model_copy(update=folders))
+    uvicorn.run(service, host=settings.host, port=settings.port, log_level="info")
+
+
+@app.command()
+def demo() -> None:
+    """The whole pipeline on rendered slips: fine-tune, export, serve, read a page."""
+    from ocr_pipeline.demo import run_demo
+
+    root = Path.cwd()
+    if not (root / "configs/2_train_rec_demo.yaml").is_file():
+        raise ConfigError(f"{root}: holds no configs/; run the demo in the project's own folder")
+    run_demo(root, root / "work/demo", _out)
+
+
+def _reader(det: str, rec: str, threads: int) -> Any:
+    from ocr_pipeline.config.engine import EngineConfig
+    from ocr_pipeline.inference import OcrReader
+    from ocr_pipeline.pipeline import exported_folder
+
+    folders = [exported_folder(source, _say_export) for source in (det, rec)]
+    return OcrReader.load(*folders, EngineConfig(threads=threads))
+
+
+def _say_export(name: str) -> None:
+    _err.print(f"[dim]{name}: fetching and exporting it once, into the cache[/]", highlight=False)
+
+
+def _save_annotated(target: Path, image: Any, page: Any) -> None:
+    import cv2
+
+    from ocr_pipeline.errors import AssetError
+    from ocr_pipeline.fonts import find_font
+    from ocr_pipeline.ops.draw import Annotation, annotate
+
+    try:
+        font = find_font(may_fetch=False)
+    except AssetError as error:
+        font = None
+        _err.print(f"[yellow]boxes only:[/] {escape(str(error))}", highlight=False)
+    lines = [Annotation(line.points, line.text, line.confidence) for line in page.lines]
+    done, content = cv2.imencode(".png", annotate(image, lines, font))
+    if not done:
+        raise ConfigError(f"{target}: the annotated picture cannot be encoded")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content.tobytes())
+    _err.print(f"[dim]annotated: {escape(str(target))}[/]", highlight=False, soft_wrap=True)
+
+
+def _figures(score: Any) -> dict[str, float]:
+    return {"exact": score.exact, "cer": score.cer, "ned": score.ned}

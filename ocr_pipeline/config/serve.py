@@ -1,0 +1,27 @@
+"""Stage 4."""
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ocr_pipeline.config.base import Config
+from ocr_pipeline.config.engine import EngineConfig
+from ocr_pipeline.config.image import ImageLimits
+
+
+class ServeConfig(Config):
+    """The HTTP service. What the models need is in their own cards, never here."""
+
+    detector: str = "ppocrv6_small_det"
+    """Folder of an exported detector, or a released model's name."""
+    recognizer: str = "ppocrv6_small_rec"
+    """Folder of an exported recognizer, or a released model's name."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 opens the service to the network."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0: any free one."""
+    engine: EngineConfig = EngineConfig()
+    limits: ImageLimits = ImageLimits()
+    """What a picture may be."""
+    max_waiting: PositiveInt = 16
+    """Requests that may wait for the reader; one more is answered 503 with Retry-After."""
+    timeout_s: PositiveFloat = 60.0
+    """A request that waited and was read for longer is answered 504, seconds."""

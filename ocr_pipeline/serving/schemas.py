@@ -1,0 +1,43 @@
+"""What the service answers."""
+
+from pydantic import BaseModel, Field
+
+
+class Line(BaseModel):
+    """One line of text."""
+
+    text: str = Field(examples=["合计 ¥128.50"])
+    confidence: float = Field(ge=0, le=1, description="mean probability of the characters")
+    points: list[tuple[float, float]] = Field(
+        description="four corners (x, y) in px of the upright picture, clockwise from top-left"
+    )
+    score: float = Field(ge=0, le=1, description="how sure the detector is of the region")
+    row: int = Field(ge=0, description="row of the page, from the top")
+
+
+class OcrAnswer(BaseModel):
+    """All that was read on one picture."""
+
+    width: int = Field(description="of the upright picture, px")
+    height: int = Field(description="of the upright picture, px")
+    text: str = Field(description="rows of the page, one per line")
+    lines: list[Line] = Field(description="in reading order")
+    dropped: dict[str, int] = Field(description="regions that gave no line, by reason")
+    milliseconds: dict[str, float] = Field(description="wall time per step")
+    models: dict[str, str] = Field(description="name and checkpoint of both models")
+
+
+class Status(BaseModel):
+    """State of the service."""
+
+    status: str = Field(examples=["ready"])
+    detail: str = ""
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str

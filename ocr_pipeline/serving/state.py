@@ -1,0 +1,93 @@
+"""The models of a service and the one thread that runs them."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.inference.load import (
+    load_detector,
+    load_recognizer,
+    self_test_detector,
+    self_test_recognizer,
+)
+from ocr_pipeline.inference.reader import OcrReader, PageText
+
+ResultT = TypeVar("ResultT")
+
+
+class OverloadedError(Exception):
+    """As many requests wait as may wait."""
+
+
+class ReaderState:
+    """Loads the models, proves them on their golden pictures, then reads one picture at a time.
+
+    Attributes:
+        status: ``loading``, ``ready`` or ``failed``.
+        detail: why it failed.
+        models: name and checkpoint digest by role.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        self.status = "loading"
+        self.detail = ""
+        self.models: dict[str, str] = {}
+        self._config = config
+        self._reader: OcrReader | None = None
+        self._waiting = 0
+        # One thread owns the predictors: results cannot get mixed up.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+
+    async def start(self) -> None:
+        """Load and self-test; never raises, the outcome is in ``status`` and ``detail``."""
+        try:
+            self._reader = await self._in_thread(self._load)
+        except Exception as error:  # noqa: BLE001  (whatever it is, /readyz must say it)
+            self.status, self.detail = "failed", f"{type(error).__name__}: {error}"
+        else:
+            self.status = "ready"
+
+    async def read(self, content: bytes) -> PageText:
+        """Read the bytes of one picture.
+
+        Raises:
+            OverloadedError: too many requests wait.
+            TimeoutError: not done in time; if it had not begun, it will not.
+            ImageError: the picture cannot be read.
+        """
+        reader = self._reader
+        if reader is None:
+            raise OverloadedError
+        if self._waiting >= self._config.max_waiting:
+            raise OverloadedError
+        self._waiting += 1
+        try:
+            work = self._in_thread(lambda: reader.read(content, self._config.limits))
+            return await asyncio.wait_for(work, self._config.timeout_s)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Let the picture in work end; drop what waits."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _load(self) -> OcrReader:
+        config = self._config
+        detector_model = ExportedModel.load(Path(config.detector))
+        recognizer_model = ExportedModel.load(Path(config.recognizer))
+        detector = load_detector(detector_model, config.engine)
+        recognizer = load_recognizer(recognizer_model, config.engine)
+        self_test_detector(detector, detector_model)
+        self_test_recognizer(recognizer, recognizer_model)
+        self.models = {
+            role: f"{model.card.name} ({model.card.checkpoint[:12]})"
+            for role, model in (("detector", detector_model), ("recognizer", recognizer_model))
+        }
+        return OcrReader(detector, recognizer)
