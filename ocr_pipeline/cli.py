@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _quiet_paddle() -> None:
-    """Before paddle is imported: oneDNN for training on CPU, and no chatter of its C++ side."""
+    """Before paddle is imported: oneDNN for training on CPU, no chatter of its C++ side."""
     os.environ.setdefault("FLAGS_use_mkldnn", "1")
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
@@ -80,8 +80,8 @@ def render(config: ConfigPath, overrides: Overrides = None) -> None:
     with counting(_err, "rendering lines") as on_progress:
         folder = render_set(settings, font, on_progress)
     _out.print(
-        f"{settings.train_lines:,} lines to train on, {settings.val_lines:,} to validate, one page: "
-        f"{folder}",
+        f"{settings.train_lines:,} lines to train on, {settings.val_lines:,} to validate, "
+        f"one page: {folder}",
         highlight=False,
     )
 
@@ -277,8 +277,8 @@ def serve(
     import uvicorn
 
     from ocr_pipeline.config.serve import ServeConfig
-    from ocr_pipeline.pipeline import exported_folder
     from ocr_pipeline.serving import create_app
+    from ocr_pipeline.stock import exported_folder
 
     settings: ServeConfig = load_config(TypeAdapter(ServeConfig), config, overrides or [])
     folders = {
@@ -303,10 +303,10 @@ def demo() -> None:
 def _reader(det: str, rec: str, threads: int) -> Any:
     from ocr_pipeline.config.engine import EngineConfig
     from ocr_pipeline.inference import OcrReader
-    from ocr_pipeline.pipeline import exported_folder
+    from ocr_pipeline.stock import exported_folder
 
-    folders = [exported_folder(source, _say_export) for source in (det, rec)]
-    return OcrReader.load(*folders, EngineConfig(threads=threads))
+    det_folder, rec_folder = (exported_folder(source, _say_export) for source in (det, rec))
+    return OcrReader.load(det_folder, rec_folder, EngineConfig(threads=threads))
 
 
 def _say_export(name: str) -> None:

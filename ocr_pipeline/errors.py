@@ -53,8 +53,8 @@ class TrainingError(OcrPipelineError):
     """Training cannot start or cannot go on."""
 
 
-class TrainingInterrupted(OcrPipelineError):
-    """Training was stopped by a signal; its state is saved. Exit code as of a shell: 128 + SIGINT."""
+class TrainingInterruptedError(OcrPipelineError):
+    """Training was stopped by a signal; its state is saved. Exit code of a shell: 128 + SIGINT."""
 
     exit_code = 130
 

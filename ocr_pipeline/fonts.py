@@ -33,7 +33,7 @@ _SYSTEM = (
 
 
 def find_font(*, may_fetch: bool) -> Path:
-    """Return a font file: ``$OCR_PIPELINE_FONT``, the cached Noto Sans, one of the system, or fetched.
+    """Return a font: ``$OCR_PIPELINE_FONT``, the cached Noto Sans, the system's, or a fetched one.
 
     Raises:
         AssetError: the named file does not exist; or there is none and ``may_fetch`` is false.

@@ -9,7 +9,7 @@ _PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "numpy", "opencv-python", "pill
 
 
 def made_by() -> dict[str, str]:
-    """Return name to version: this package, Python, and the libraries that touch pixels or weights."""
+    """Return name to version: this package, Python, what touches pixels or weights."""
     versions = {"ocr_pipeline": ocr_pipeline.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

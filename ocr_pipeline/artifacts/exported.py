@@ -39,7 +39,7 @@ class Parity(Config):
     """Largest difference of a probability."""
     tolerance: float
     """The limit it was held to."""
-    same_text: bool
+    same_result: bool
     """Every text (recognizer) or every box within 1 px (detector) is the same."""
     pictures: int
     """How many golden pictures were compared."""

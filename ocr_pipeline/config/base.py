@@ -34,7 +34,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} is given twice", key_node.start_mark
@@ -108,7 +108,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     parts = key.split(".")
     if not equals or not all(parts):
         raise ConfigError(
-            f"override {override!r}: expected key=value, e.g. optim.lr=3e-4 (dots go one level down)"
+            f"override {override!r}: expected key=value, e.g. optim.lr=3e-4 (a dot: one level down)"
         )
     try:
         value = yaml.safe_load(text)
@@ -178,9 +178,9 @@ def _walk(annotation: Any, loc: tuple[Any, ...]) -> tuple[list[str], type[BaseMo
     models = list(_models_in(annotation))
     if len(models) > 1 and loc:
         tag, *rest = loc
-        for model in models:
-            if any(tag in typing.get_args(f.annotation) for f in model.model_fields.values()):
-                return _walk(model, tuple(rest))
+        for member in models:
+            if any(tag in typing.get_args(f.annotation) for f in member.model_fields.values()):
+                return _walk(member, tuple(rest))
         return [str(part) for part in rest or loc], None
     model = models[0] if models else None
     if len(loc) <= 1:

@@ -12,6 +12,6 @@ class ExportConfig(Config):
     rec_tolerance: PositiveFloat = 1e-4
     """Largest difference of a probability allowed for a recognizer."""
     det_tolerance: PositiveFloat = 1e-3
-    """Largest difference of a probability allowed for a detector; the sigmoid steepens float noise."""
+    """The same for a detector, px by px; its sigmoid steepens float noise."""
     engine: EngineConfig = EngineConfig()
     """What the exported model is checked with."""

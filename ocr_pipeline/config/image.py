@@ -17,7 +17,7 @@ class ImageLimits(Config):
 
 
 class DetImageSpec(Config):
-    """Input of a DB detector: BGR, ``(value / 255 - mean) / std`` per channel, sides a multiple of 32.
+    """Input of a DB detector: BGR, ``(value / 255 - mean) / std`` a channel, sides multiples of 32.
 
     The mean and deviation are ImageNet's, applied to the channels in BGR order as they are: so the
     released PP-OCR detectors were trained.

@@ -20,7 +20,7 @@ class PrepareConfig(Config):
     val_labels: list[Path] = []
     """Label lists of the validation part; empty: a part of ``train_labels`` is taken."""
     val_count: PositiveInt = 100
-    """Samples to take for validation where ``val_labels`` is empty; whole label texts, so a few more."""
+    """Samples to validate on where ``val_labels`` is empty; whole label texts, so a few more."""
     model: str = "ppocrv6_small_rec"
     """Released recognizer whose character set the labels must be in."""
     image: RecImageSpec = RecImageSpec()

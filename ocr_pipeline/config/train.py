@@ -17,7 +17,7 @@ class OptimConfig(Config):
     warmup_steps: NonNegativeInt = 20
     """Steps over which the rate rises linearly from 0."""
     weight_decay: NonNegativeFloat = 3e-5
-    """L2 added to the gradient of convolution and linear weights; none on normalisations and biases."""
+    """L2 added to the gradient of weights; none on normalisations and biases."""
     max_grad_norm: PositiveFloat = 5.0
     """Gradients with a larger global norm are scaled down to it."""
 
@@ -28,7 +28,7 @@ class AmpConfig(Config):
     enabled: bool = True
     """False: float32 everywhere."""
     dtype: Literal["auto", "float16", "bfloat16"] = "auto"
-    """auto: bfloat16 where the GPU has it (compute capability 8.0), else float16 with loss scaling."""
+    """auto: bfloat16 where the GPU has it (capability 8.0), else float16 with loss scaling."""
 
 
 class RecAugmentConfig(Config):
@@ -70,7 +70,7 @@ class RecTrainConfig(Config):
     amp: AmpConfig = AmpConfig()
     augment: RecAugmentConfig = RecAugmentConfig()
     calibration_batches: PositiveInt = 4
-    """Batches over which the statistics of folded normalisations are measured before the first step."""
+    """Batches that give folded normalisations their statistics before the first step."""
     eval_every: PositiveInt = 100
     """Steps between evaluations; the end is always evaluated, and so is step 0."""
     log_every: PositiveInt = 10

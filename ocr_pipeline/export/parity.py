@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ocr_pipeline.artifacts.exported import GoldenBoxes, GoldenLine, Parity
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
@@ -33,7 +34,7 @@ def compare_recognizer(
         The figures, and what the reference reads on each picture.
 
     Raises:
-        ExportError: there is no golden picture.
+        ExportError: there is no golden picture, or the outputs cannot be compared.
     """
     _check(pictures)
     worst = 0.0
@@ -45,7 +46,9 @@ def compare_recognizer(
     expected = Recognizer(reference, spec, charset, batch=1).recognize(pictures)
     found = Recognizer(candidate, spec, charset, batch=8).recognize(pictures)
     same = [line.text for line in expected] == [line.text for line in found]
-    parity = Parity(max_abs_diff=worst, tolerance=tolerance, same_text=same, pictures=len(pictures))
+    parity = Parity(
+        max_abs_diff=worst, tolerance=tolerance, same_result=same, pictures=len(pictures)
+    )
     return parity, [GoldenLine(text=line.text, confidence=line.confidence) for line in expected]
 
 
@@ -75,14 +78,20 @@ def compare_detector(
                 scores=[polygon.score for polygon in expected],
             )
         )
-    parity = Parity(max_abs_diff=worst, tolerance=tolerance, same_text=same, pictures=len(pictures))
+    parity = Parity(
+        max_abs_diff=worst, tolerance=tolerance, same_result=same, pictures=len(pictures)
+    )
     return parity, golden
 
 
-def _difference(reference: Engine, candidate: Engine, images: np.ndarray) -> float:
+def _difference(reference: Engine, candidate: Engine, images: NDArray[np.float32]) -> float:
     expected, found = reference.run(images), candidate.run(images)
     if expected.shape != found.shape or not np.isfinite(found).all():
-        return float("inf")
+        raise ExportError(
+            f"export refused, nothing was written: for input {images.shape} the checkpoint gives "
+            f"{expected.shape}, the exported model {found.shape}"
+            f"{'' if np.isfinite(found).all() else ' with values that are not finite'}"
+        )
     return float(np.abs(expected - found).max())
 
 

@@ -13,6 +13,9 @@ from ocr_pipeline.artifacts.exported import (
     GOLDEN_NAME,
     ExportedCard,
     ExportedModel,
+    GoldenBoxes,
+    GoldenLine,
+    Parity,
 )
 from ocr_pipeline.artifacts.folder import hash_files, staged, write_card
 from ocr_pipeline.artifacts.pictures import save_pictures
@@ -53,30 +56,9 @@ def export_static(
             (both given); nothing is left in ``out_dir``.
         ArtifactError: ``out_dir`` exists and ``replace`` is false, or cannot be written.
     """
-    is_detector = isinstance(model.spec, DetModelSpec)
     with staged(out_dir, replace=replace) as scratch:
         _save_program(model, scratch / FOLDER)
-        reference = NetworkEngine(model.network, task=model.spec.task)
-        exported = PaddleEngine(scratch / FOLDER, config.engine)
-        if isinstance(model.spec, DetModelSpec):
-            tolerance = config.det_tolerance
-            parity, golden = compare_detector(
-                reference, exported, model.spec, model.golden, tolerance=tolerance
-            )
-        else:
-            tolerance = config.rec_tolerance
-            assert model.charset is not None  # noqa: S101  (a recognizer has one)
-            parity, golden = compare_recognizer(
-                reference, exported, model.spec, model.charset, model.golden, tolerance=tolerance
-            )
-        if not (parity.max_abs_diff <= tolerance and parity.same_text):
-            what = "boxes" if is_detector else "texts"
-            raise ExportError(
-                f"{out_dir}: refused, nothing was written: Paddle Inference differs from the "
-                f"checkpoint by {parity.max_abs_diff:.2g} (allowed {tolerance:g}), {what} "
-                f"{'equal' if parity.same_text else 'differ'} on {parity.pictures} golden pictures. "
-                "Check the Paddle version with the README's table, or try engine.device=cpu"
-            )
+        parity, golden = _pass_gate(model, PaddleEngine(scratch / FOLDER, config.engine), config)
         save_pictures(model.golden, scratch / GOLDEN_NAME)
         if model.charset is not None:
             model.charset.save(scratch / CHARSET_NAME)
@@ -93,6 +75,35 @@ def export_static(
         )
         write_card(card, scratch, CARD_NAME)
     return ExportedModel.load(out_dir)
+
+
+def _pass_gate(
+    model: TrainableModel, exported: PaddleEngine, config: ExportConfig
+) -> tuple[Parity, list[GoldenLine] | list[GoldenBoxes]]:
+    """Compare on the golden pictures; raise where the export does not say the same."""
+    reference = NetworkEngine(model.network, task=model.spec.task)
+    parity: Parity
+    golden: list[GoldenLine] | list[GoldenBoxes]
+    if isinstance(model.spec, DetModelSpec):
+        what, tolerance = "boxes", config.det_tolerance
+        parity, golden = compare_detector(
+            reference, exported, model.spec, model.golden, tolerance=tolerance
+        )
+    else:
+        assert model.charset is not None  # noqa: S101  (a recognizer has one)
+        what, tolerance = "texts", config.rec_tolerance
+        parity, golden = compare_recognizer(
+            reference, exported, model.spec, model.charset, model.golden, tolerance=tolerance
+        )
+    if parity.max_abs_diff > tolerance or not parity.same_result:
+        raise ExportError(
+            f"export refused, nothing was written: Paddle Inference differs from the checkpoint by "
+            f"{parity.max_abs_diff:.2g} (allowed {tolerance:g}), {what} "
+            f"{'are equal' if parity.same_result else 'differ'} on {parity.pictures} golden "
+            "pictures. Export with the Paddle version of requirements/train.txt, or say why a "
+            "larger tolerance is right and set it"
+        )
+    return parity, golden
 
 
 def _save_program(model: TrainableModel, folder: Path) -> None:

@@ -19,7 +19,7 @@ class CTCLogits(NamedTuple):
 
 
 class LightSVTRNeck(nn.Layer):
-    """Local mixing by a (1, 7) convolution, global mixing by two transformer blocks, and a shortcut."""
+    """Local mixing by a (1, 7) convolution, global by two transformer blocks, and a shortcut."""
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PP-OCRv6 text detector: LCNetV4, feature pyramid with large kernels, DB head (arXiv:1911.08947)."""
+"""PP-OCRv6 text detector: LCNetV4, large-kernel feature pyramid, DB head (arXiv:1911.08947)."""
 
 from typing import NamedTuple
 

@@ -10,7 +10,7 @@ Pair = tuple[int, int]
 
 
 class ConvNorm(nn.Layer):
-    """Convolution without bias, then batch normalisation; :meth:`fold` makes it one biased convolution.
+    """Convolution without bias, then batch normalisation; :meth:`fold` merges the two.
 
     Args:
         in_channels: C of the input.
@@ -83,8 +83,9 @@ class ConvNorm(nn.Layer):
 
 
 def conv_norms(network: nn.Layer) -> Iterator[ConvNorm]:
-    """All :class:`ConvNorm` units of a network."""
-    return (layer for layer in network.sublayers() if isinstance(layer, ConvNorm))
+    """All :class:`ConvNorm` units of a network, itself included."""
+    layers = network.sublayers(include_self=True)
+    return (layer for layer in layers if isinstance(layer, ConvNorm))
 
 
 def fold(network: nn.Layer) -> None:

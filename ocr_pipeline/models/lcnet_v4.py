@@ -1,4 +1,4 @@
-"""Backbone of PP-OCRv6 detectors and recognizers: token mixing by depthwise 3x3, channel mixing by 1x1."""
+"""Backbone of the PP-OCRv6 networks: tokens mixed by depthwise 3x3, channels by 1x1."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class PlainStem(nn.Layer):
 
 
 class Block(nn.Layer):
-    """Token mixing (depthwise 3x3), optional gate, channel mixing (1x1, GELU, 1x1; twice as wide)."""
+    """Token mixing (depthwise 3x3), optional gate, channel mixing (1x1, GELU, 1x1; 2x as wide)."""
 
     def __init__(self, in_channels: int, spec: BlockSpec) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,6 @@ def decode_greedy(probs: NDArray[np.float32], charset: Charset) -> list[TextLine
 
 
 def steps_needed(indices: Sequence[int]) -> int:
-    """Return the fewest time steps that can emit a label: one each, plus a blank between repeats."""
-    repeats = sum(a == b for a, b in zip(indices, indices[1:], strict=False))
+    """Return the fewest time steps that emit a label: one each, plus a blank between repeats."""
+    repeats = sum(a == b for a, b in pairwise(indices))
     return len(indices) + repeats

@@ -137,7 +137,7 @@ def _find_gutter(low: NDArray[np.float64], high: NDArray[np.float64]) -> float |
             and narrow >= _MIN_COLUMN_RATIO * wide
             and gap <= _MAX_GUTTER * narrow
         ):
-            return edge + gap / 2
+            return float(edge + gap / 2)
     return None
 
 

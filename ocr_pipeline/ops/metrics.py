@@ -35,7 +35,7 @@ def edit_distance(a: str, b: str) -> int:
 
 
 def normalise_text(text: str) -> str:
-    """NFKC, upper case, white space and middle dots removed: what two readers would call the same."""
+    """NFKC, upper case, no white space and middle dots: what two readers would call the same."""
     folded = unicodedata.normalize("NFKC", text).upper()
     return "".join(char for char in folded if not char.isspace() and char not in "·・•‧")
 

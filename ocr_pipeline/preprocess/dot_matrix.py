@@ -53,6 +53,20 @@ def random_wear(random: np.random.Generator) -> Wear:
     )
 
 
+def typical_wear() -> Wear:
+    """The middle of what :func:`random_wear` draws from."""
+    return Wear(
+        dots=16,
+        fade=0.75,
+        missing=0.12,
+        dead_rows=2,
+        slip=0.5,
+        blur=0.5,
+        noise=5.0,
+        height=28,
+    )
+
+
 def render_line(text: str, font: Path, wear: Wear, random: np.random.Generator) -> BGRImage:
     """Render one line.
 
@@ -140,4 +154,4 @@ def _on_paper(ink: NDArray[np.float32], wear: Wear, random: np.random.Generator)
     picture = paper * (1 - cover) + colour * cover
     picture = cv2.GaussianBlur(picture, (0, 0), wear.blur)
     picture += random.normal(0, wear.noise, picture.shape)
-    return picture.clip(0, 255).astype(np.uint8)
+    return np.asarray(picture.clip(0, 255), dtype=np.uint8)

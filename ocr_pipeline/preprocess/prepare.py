@@ -12,8 +12,8 @@ from ocr_pipeline.errors import DataError, ImageError, LabelError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.ctc import steps_needed
 from ocr_pipeline.ops.decode import read_image
-from ocr_pipeline.ops.resize import rec_width
 from ocr_pipeline.ops.rec_lists import LabelLine, read_rec_list
+from ocr_pipeline.ops.resize import rec_width
 from ocr_pipeline.versions import made_by
 
 OnProgress = Callable[[int, int], None]
@@ -25,7 +25,7 @@ def prepare(
     charset: Charset,
     *,
     replace: bool = False,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress | None = None,
 ) -> Dataset:
     """Turn label lists into a dataset; what cannot be used is refused by name.
 
@@ -43,7 +43,8 @@ def prepare(
     train_lines = [line for path in config.train_labels for line in read_rec_list(path)]
     val_lines = [line for path in config.val_labels for line in read_rec_list(path)]
     total = len(train_lines) + len(val_lines)
-    checker = _Checker(config, charset, lambda done: on_progress(done, total))
+    report = on_progress or _ignore
+    checker = _Checker(config, charset, lambda done: report(done, total))
     train = checker.check(train_lines)
     splits: dict[Split, list[RecSample]]
     if config.val_labels:
@@ -60,7 +61,7 @@ def prepare(
             )
     return Dataset.write(
         config.out,
-        splits={split: samples for split, samples in splits.items()},
+        splits=dict(splits),
         refusals=checker.refusals,
         stripped=checker.stripped,
         charset=charset,
@@ -96,6 +97,10 @@ def split_by_text(
         "train": [sample for sample in samples if sample.text not in chosen],
         "val": [sample for sample in samples if sample.text in chosen],
     }
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Nobody watches."""
 
 
 class _Checker:

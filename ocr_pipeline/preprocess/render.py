@@ -12,7 +12,12 @@ from ocr_pipeline.artifacts.folder import staged
 from ocr_pipeline.config.render import RenderConfig
 from ocr_pipeline.errors import DataError
 from ocr_pipeline.ops.decode import BGRImage
-from ocr_pipeline.preprocess.dot_matrix import random_wear, render_line, render_page
+from ocr_pipeline.preprocess.dot_matrix import (
+    random_wear,
+    render_line,
+    render_page,
+    typical_wear,
+)
 from ocr_pipeline.preprocess.slips import slip_line, slip_page
 
 _PARTS = {"train": 0, "val": 1, "page": 2}
@@ -60,7 +65,7 @@ def _new_text(random: np.random.Generator, used: set[str]) -> str:
 def _render_page(config: RenderConfig, font: Path, folder: Path) -> None:
     random = np.random.default_rng([config.seed, _PARTS["page"]])
     lines = slip_page(random)
-    picture, boxes = render_page(lines, font, random_wear(random), random)
+    picture, boxes = render_page(lines, font, typical_wear(), random)
     _save(picture, folder / "page.png")
     truth = [[_plain(box), text] for box, text in zip(boxes, lines, strict=True)]
     (folder / "page.json").write_text(json.dumps(truth, ensure_ascii=False), encoding="utf-8")

@@ -18,7 +18,7 @@ _ERRORS = {
     413: "the picture has too many bytes or pixels",
     415: "not a picture",
     422: "the picture is damaged, or the request has another form",
-    503: "too many requests wait; see Retry-After",
+    503: "too many requests wait, or the models are not loaded; see Retry-After",
     504: "not read in time",
 }
 
@@ -44,6 +44,9 @@ def create_app(config: ServeConfig) -> FastAPI:
         version=ocr_pipeline.__version__,
         description="Pictures of Chinese documents to text and boxes.",
         lifespan=lifespan,
+        # Those pages load their scripts from a public server; /openapi.json stays.
+        docs_url=None,
+        redoc_url=None,
         exception_handlers=HANDLERS,
     )
     app.add_middleware(BodyLimit, max_bytes=config.limits.max_bytes)
@@ -65,7 +68,11 @@ def create_app(config: ServeConfig) -> FastAPI:
     async def livez() -> Status:
         return Status(status="alive")
 
-    @app.get("/readyz", summary="Are the models loaded and proven on their golden pictures?")
+    @app.get(
+        "/readyz",
+        summary="Are the models loaded and proven on their golden pictures?",
+        responses={503: {"model": Status, "description": "loading, or failed and why"}},
+    )
     async def readyz(response: Response) -> Status:
         if state.status != "ready":
             response.status_code = 503

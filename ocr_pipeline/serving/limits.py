@@ -1,15 +1,12 @@
 """A request body is refused as soon as it is too long, before it fills memory or disk."""
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ocr_pipeline.serving.problems import problem_response
 
 _FORM_OVERHEAD = 64 * 1024
 """Headers and boundaries of a multipart body, bytes."""
-
-
-class _TooLong(Exception):
-    pass
 
 
 class BodyLimit:
@@ -32,36 +29,24 @@ class BodyLimit:
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
-            await self._refuse(int(announced), scope, receive, send)
+            refusal = problem_response(413, "Body too large", self._reason(int(announced)))
+            await refusal(scope, receive, send)
             return
         received = 0
-        answered = False
 
         async def counted_receive() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise _TooLong
+                # Any other exception becomes a 400 of FastAPI, in the middle of its form parsing.
+                raise HTTPException(413, self._reason(received))
             return message
 
-        async def watched_send(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
+        await self.app(scope, counted_receive, send)
 
-        try:
-            await self.app(scope, counted_receive, watched_send)
-        except _TooLong:
-            if answered:
-                raise
-            await self._refuse(received, scope, receive, send)
-
-    async def _refuse(self, size: int, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_response(
-            413,
-            "Body too large",
+    def _reason(self, size: int) -> str:
+        return (
             f"the body has {size:,} bytes or more; allowed: a picture of {self.max_bytes:,} bytes. "
-            "Send a smaller file",
+            "Send a smaller file"
         )
-        await response(scope, receive, send)

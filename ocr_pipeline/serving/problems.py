@@ -1,5 +1,7 @@
 """Errors as problem details (RFC 9457)."""
 
+from http import HTTPStatus
+
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -45,20 +47,26 @@ async def on_invalid_request(_request: Request, error: Exception) -> JSONRespons
     )
 
 
-async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
-    """Unknown route, wrong method and the like."""
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:
+    """Unknown route, wrong method, a body that is too long and the like."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = str(error.detail) if isinstance(error, HTTPException) else ""
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return problem_response(status, detail or "Error", detail, headers)
+    title = HTTPStatus(status).phrase
+    if detail == title:
+        detail = (
+            f"{request.method} {request.url.path}: {title.lower()}; "
+            "/openapi.json lists routes and methods"
+        )
+    return problem_response(status, title, detail, headers)
 
 
-async def on_overload(_request: Request, _error: Exception) -> JSONResponse:
+async def on_overload(_request: Request, error: Exception) -> JSONResponse:
     """Too many requests wait, or the models are not loaded."""
     return problem_response(
         503,
         "Busy",
-        f"the service takes no more requests right now; try again in {_RETRY_AFTER_S} s",
+        f"{error}; try again in {_RETRY_AFTER_S} s",
         {"Retry-After": _RETRY_AFTER_S},
     )
 

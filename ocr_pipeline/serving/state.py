@@ -1,6 +1,7 @@
 """The models of a service and the one thread that runs them."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.errors import OcrPipelineError
 from ocr_pipeline.inference.load import (
     load_detector,
     load_recognizer,
@@ -17,10 +19,11 @@ from ocr_pipeline.inference.load import (
 from ocr_pipeline.inference.reader import OcrReader, PageText
 
 ResultT = TypeVar("ResultT")
+_log = logging.getLogger(__name__)
 
 
 class OverloadedError(Exception):
-    """As many requests wait as may wait."""
+    """No request can be taken now; the message says why."""
 
 
 class ReaderState:
@@ -48,6 +51,9 @@ class ReaderState:
             self._reader = await self._in_thread(self._load)
         except Exception as error:  # noqa: BLE001  (whatever it is, /readyz must say it)
             self.status, self.detail = "failed", f"{type(error).__name__}: {error}"
+            # A fault of the user's needs no trace, one of ours does.
+            trace = not isinstance(error, OcrPipelineError)
+            _log.error("models not loaded: %s", self.detail, exc_info=trace)
         else:
             self.status = "ready"
 
@@ -55,15 +61,15 @@ class ReaderState:
         """Read the bytes of one picture.
 
         Raises:
-            OverloadedError: too many requests wait.
+            OverloadedError: too many requests wait, or the models are not loaded.
             TimeoutError: not done in time; if it had not begun, it will not.
             ImageError: the picture cannot be read.
         """
         reader = self._reader
         if reader is None:
-            raise OverloadedError
+            raise OverloadedError(f"the models are not ready ({self.status}), see /readyz")
         if self._waiting >= self._config.max_waiting:
-            raise OverloadedError
+            raise OverloadedError(f"{self._waiting} requests wait already, no more are taken")
         self._waiting += 1
         try:
             work = self._in_thread(lambda: reader.read(content, self._config.limits))

@@ -16,15 +16,16 @@ from paddle import Tensor, nn
 
 from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors, step_folder, step_folders
 from ocr_pipeline.config.train import RecTrainConfig
-from ocr_pipeline.errors import TrainingError, TrainingInterrupted
+from ocr_pipeline.errors import TrainingError, TrainingInterruptedError
 from ocr_pipeline.training.optimizer import build_optimizer, get_state, learning_rate, set_state
 from ocr_pipeline.training.precision import Precision
 
 BatchT = TypeVar("BatchT")
+BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 LOG_NAME = "metrics.jsonl"
 
 
-class Task(Protocol[BatchT]):
+class Task(Protocol[BatchT_contra]):
     """What differs between detection and recognition.
 
     Attributes:
@@ -35,7 +36,7 @@ class Task(Protocol[BatchT]):
     network: nn.Layer
     main_metric: str
 
-    def loss(self, batch: BatchT) -> dict[str, Tensor]:
+    def loss(self, batch: BatchT_contra) -> dict[str, Tensor]:
         """Scalars by name; ``total`` is what is minimised."""
         ...
 
@@ -87,7 +88,7 @@ def fit(
 
     Raises:
         TrainingError: a loss term is not finite (step and all terms given).
-        TrainingInterrupted: SIGINT or SIGTERM came; the state is saved, the message says how to go on.
+        TrainingInterruptedError: SIGINT or SIGTERM came; the state is saved.
     """
     run_dir = config.run_dir
     optimizer = build_optimizer(task.network, config.optim)
@@ -136,8 +137,8 @@ def fit(
                 save(step_folder(run_dir, step), step, {}, state)
                 _keep(run_dir, best.folder, step_folder(run_dir, step))
             if stopped and step < config.steps:
-                raise TrainingInterrupted(
-                    f"stopped after step {step} of {config.steps}; all of it is saved in {run_dir}. "
+                raise TrainingInterruptedError(
+                    f"stopped after step {step} of {config.steps}; saved in {run_dir}. "
                     "Give the same command with --resume to go on"
                 )
     return best
@@ -205,8 +206,8 @@ def _stop_signals() -> Iterator[list[int]]:
         received.append(number)
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, note)
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        previous[wanted] = signal.signal(wanted, note)
     try:
         yield received
     finally:

@@ -1,6 +1,7 @@
 """Adam with coupled L2, its schedule, and its state by structured names."""
 
 from math import cos, pi
+from typing import Any
 
 import numpy as np
 import paddle
@@ -16,7 +17,10 @@ def build_optimizer(network: nn.Layer, config: OptimConfig) -> paddle.optimizer.
     trainable = [p for p in network.parameters() if not p.stop_gradient]
     decayed = [p for p in trainable if p.ndim > 1]
     plain = [p for p in trainable if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain},
+    ]
     return paddle.optimizer.Adam(
         learning_rate=config.lr,
         parameters=[group for group in groups if group["params"]],
@@ -34,7 +38,7 @@ def learning_rate(step: int, *, steps: int, config: OptimConfig) -> float:
 
 
 def get_state(optimizer: paddle.optimizer.Adam, network: nn.Layer) -> Tensors:
-    """Moments as arrays, keyed by structured parameter name: Paddle's own names differ per process."""
+    """Moments as arrays by structured parameter name: Paddle's own names differ per process."""
     names = _names(network)
     state: Tensors = {}
     for key, value in optimizer.state_dict().items():

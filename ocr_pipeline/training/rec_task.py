@@ -87,7 +87,7 @@ def train_recognizer(
         TrainingError: ``run_dir`` is in use or holds nothing to resume, the start model is a
             detector, or a loss is not finite.
         ArtifactError: dataset or checkpoint incomplete, or their character sets differ.
-        TrainingInterrupted: stopped by a signal, state saved.
+        TrainingInterruptedError: stopped by a signal, state saved.
     """
     device = choose_device(config.device)
     precision = choose_precision(config.amp, device)

@@ -1,0 +1,55 @@
+"""What several tests stand on: released weights, models exported once, pictures of the project."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("FLAGS_use_mkldnn", "1")
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+from ocr_pipeline.errors import AssetError
+from ocr_pipeline.stock import exported_folder
+from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@dataclass(frozen=True)
+class ExportedPair:
+    """Folders of the exported stock PP-OCRv6 tiny models."""
+
+    det: Path
+    rec: Path
+
+
+@pytest.fixture(scope="session")
+def released_weights() -> None:
+    """Skip where the released weights are neither cached nor to be had."""
+    try:
+        for name in RELEASED_NAMES:
+            released_file(name)
+    except AssetError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def exported_tiny(released_weights: None) -> ExportedPair:
+    return ExportedPair(exported_folder("ppocrv6_tiny_det"), exported_folder("ppocrv6_tiny_rec"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_pages() -> list[Path]:
+    """Rendered pages with their text; they stand beside the project, not in it."""
+    pages = sorted(p for p in (SHARED / "pages").glob("*") if p.suffix in (".png", ".jpg"))
+    if not pages:
+        pytest.skip(f"{SHARED / 'pages'} is absent")
+    return pages
