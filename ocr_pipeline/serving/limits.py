@@ -1,10 +1,13 @@
 """A request body is refused as soon as it is too long, before it fills memory or disk."""
 
+from http import HTTPStatus
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ocr_pipeline.serving.problems import problem_response
 
+_STATUS = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 _FORM_OVERHEAD = 64 * 1024
 """Headers and boundaries of a multipart body, bytes."""
 
@@ -29,7 +32,7 @@ class BodyLimit:
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
-            refusal = problem_response(413, "Body too large", self._reason(int(announced)))
+            refusal = problem_response(_STATUS, _STATUS.phrase, self._reason(int(announced)))
             await refusal(scope, receive, send)
             return
         received = 0
@@ -40,7 +43,7 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > limit:
                 # Any other exception becomes a 400 of FastAPI, in the middle of its form parsing.
-                raise HTTPException(413, self._reason(received))
+                raise HTTPException(_STATUS, self._reason(received))
             return message
 
         await self.app(scope, counted_receive, send)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,6 +58,8 @@ class ReaderState:
             _log.error("models not loaded: %s", self.detail, exc_info=trace)
         else:
             self.status = "ready"
+        finally:
+            _take_sigterm_back()
 
     async def read(self, content: bytes) -> PageText:
         """Read the bytes of one picture.
@@ -97,3 +101,13 @@ class ReaderState:
             for role, model in (("detector", detector_model), ("recognizer", recognizer_model))
         }
         return OcrReader(detector, recognizer)
+
+
+def _take_sigterm_back() -> None:
+    """Importing Paddle puts a handler of its own in place of the server's, one that kills at once.
+
+    The server's is still known to Python; setting it again puts it back.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)

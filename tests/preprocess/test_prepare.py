@@ -56,7 +56,9 @@ def test_every_fault_is_refused_by_name_and_line(tmp_path: Path) -> None:
         "../outside.png\tAB": "outside_root",
     }
     dataset = prepare(config(tmp_path, [*lines, *dirty]), CHARSET)
-    refusals = [json.loads(row) for row in (dataset.folder / "refused.jsonl").read_text().splitlines()]
+    refusals = [
+        json.loads(row) for row in (dataset.folder / "refused.jsonl").read_text().splitlines()
+    ]
     labels = tmp_path / "labels.txt"
     expected = [(f"{labels}:{n}", reason) for n, reason in enumerate(dirty.values(), start=7)]
     assert [(r["source"], r["reason"]) for r in refusals] == expected

@@ -80,9 +80,7 @@ def script(root: Path, settings: RecTrainConfig, *extra: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(
-    dataset: Path, root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> RecTrainConfig:
+def unbroken(dataset: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> RecTrainConfig:
     settings = config(dataset, tmp_path_factory.mktemp("runs") / "unbroken")
     result = subprocess.run(script(root, settings), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -158,12 +156,12 @@ def test_a_run_in_use_or_empty_or_done_says_what_to_do(
 def test_a_detector_or_another_character_set_cannot_be_trained_on_lines(
     dataset: Path, tmp_path: Path
 ) -> None:
+    detector = config(dataset, tmp_path / "a", start="ppocrv6_tiny_det")
     with pytest.raises(TrainingError, match="'ppocrv6_tiny_det' is a detector"):
-        settings = config(dataset, tmp_path / "a", start="ppocrv6_tiny_det")
-        train_recognizer(settings, Silent())
+        train_recognizer(detector, Silent())
+    other = config(dataset, tmp_path / "b", start="ppocrv6_small_rec")
     with pytest.raises(ArtifactError, match="6906 classes.*18710; prepare again"):
-        settings = config(dataset, tmp_path / "b", start="ppocrv6_small_rec")
-        train_recognizer(settings, Silent())
+        train_recognizer(other, Silent())
 
 
 def test_a_broken_checkpoint_names_all_that_is_missing(

@@ -1,0 +1,551 @@
+"""The HTTP service, called in this process: what it answers to which request."""
+
+import asyncio
+import io
+import json
+import logging
+import shutil
+import struct
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from ocr_pipeline.artifacts.exported import CARD_NAME
+from ocr_pipeline.config.image import ImageLimits
+from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.inference import OcrReader
+from ocr_pipeline.inference.load import load_detector
+from ocr_pipeline.ops.decode import BGRImage
+from ocr_pipeline.ops.golden import golden_pages
+from ocr_pipeline.serving import create_app
+
+DEADLINE_S = 20
+MAX_BYTES = 1_000_000
+ResultT = TypeVar("ResultT")
+
+
+class ExportedPair(Protocol):
+    """What the fixture ``exported_tiny`` gives."""
+
+    det: Path
+    rec: Path
+
+
+class Service:
+    """The application between the start and the end of its lifespan, and a client of it."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        app = create_app(config)
+        self._runner = asyncio.Runner()
+        self._lifespan = app.router.lifespan_context(app)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://service")
+
+    def __enter__(self) -> "Service":
+        self.run(self._enter())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.run(self._exit())
+        self._runner.close()
+
+    async def _enter(self) -> None:
+        await self._lifespan.__aenter__()
+
+    async def _exit(self) -> None:
+        await self.client.aclose()
+        await self._lifespan.__aexit__(None, None, None)
+
+    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        return self._runner.run(work)
+
+    def get(self, path: str) -> httpx.Response:
+        return self.run(self.client.get(path))
+
+    def post(self, content: bytes) -> httpx.Response:
+        return self.run(self.upload(content))
+
+    async def upload(self, content: bytes) -> httpx.Response:
+        return await self.client.post("/v1/ocr", files={"file": ("page", content)})
+
+    def wait_until_loaded(self) -> httpx.Response:
+        """Poll /readyz until it no longer says ``loading``."""
+
+        async def poll() -> httpx.Response:
+            return await until(
+                lambda: self.client.get("/readyz"), lambda a: a.json()["status"] != "loading"
+            )
+
+        return self.run(poll())
+
+
+class Gate:
+    """Holds the calls of one function back until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.arguments: list[Any] = []
+        self._opened = threading.Event()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def around(self, function: Callable[..., ResultT]) -> Callable[..., ResultT]:
+        def held(*arguments: Any) -> ResultT:
+            self.arguments.extend(arguments)
+            self.entered.set()
+            assert self._opened.wait(DEADLINE_S)
+            return function(*arguments)
+
+        return held
+
+
+@pytest.fixture
+def config(exported_tiny: ExportedPair) -> ServeConfig:
+    return ServeConfig(detector=str(exported_tiny.det), recognizer=str(exported_tiny.rec))
+
+
+@pytest.fixture(scope="module")
+def service(exported_tiny: ExportedPair) -> Iterator[Service]:
+    """A service with its models loaded; no test changes it."""
+    settings = ServeConfig(
+        detector=str(exported_tiny.det),
+        recognizer=str(exported_tiny.rec),
+        limits=ImageLimits(max_bytes=MAX_BYTES),
+    )
+    with Service(settings) as started:
+        answer = started.wait_until_loaded()
+        assert answer.status_code == 200, answer.text
+        yield started
+
+
+@pytest.fixture(scope="module")
+def reader(exported_tiny: ExportedPair) -> OcrReader:
+    return OcrReader.load(exported_tiny.det, exported_tiny.rec)
+
+
+@pytest.fixture(scope="module")
+def page_text(reader: OcrReader) -> str:
+    """What the page says, read from its pixels without a service."""
+    return reader.read(page()).text
+
+
+async def until(
+    ask: Callable[[], Awaitable[httpx.Response]], done: Callable[[httpx.Response], bool]
+) -> httpx.Response:
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        answer = await ask()
+        if done(answer) or time.monotonic() > deadline:
+            return answer
+        await asyncio.sleep(0.02)
+
+
+def page() -> BGRImage:
+    return golden_pages()[0]
+
+
+def png(image: np.ndarray) -> bytes:
+    done, content = cv2.imencode(".png", image)
+    assert done
+    return content.tobytes()
+
+
+def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def as_pil(image: BGRImage) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+
+
+def jpeg(image: BGRImage) -> bytes:
+    return saved(as_pil(image), "JPEG", quality=95)
+
+
+def huge_png(side: int) -> bytes:
+    """The beginning of a black-and-white PNG with ``side * side`` px."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows)
+
+
+def assert_problem(answer: httpx.Response, status: int, *said: str) -> None:
+    """The answer is an RFC 9457 problem of this status, and its detail says all of ``said``."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert problem["type"] == "about:blank"
+    assert problem["status"] == status
+    assert problem["title"]
+    for words in said:
+        assert words in problem["detail"]
+
+
+# Pictures that are read.
+
+
+def test_answer_is_what_the_reader_itself_reads_on_these_pixels(
+    service: Service, reader: OcrReader
+) -> None:
+    answer = service.post(png(page()))
+    assert answer.status_code == 200
+    got = answer.json()
+    models, times = got.pop("models"), got.pop("milliseconds")
+    expected = json.loads(json.dumps(reader.read(page()).as_dict()))
+    assert set(times) == set(expected.pop("milliseconds"))
+    assert got == expected
+    assert "TOTAL 1,280.50" in got["text"].splitlines()
+    assert set(models) == {"detector", "recognizer"}
+    assert models["recognizer"].startswith("ppocrv6_tiny_rec (")
+
+
+def grey(image: BGRImage) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def grey16_png(image: BGRImage) -> bytes:
+    return png(grey(image).astype(np.uint16) * 257)
+
+
+def ink_on_nothing(image: BGRImage) -> bytes:
+    """RGBA: every pixel is black, and the text is in the alpha channel alone."""
+    ink = np.zeros((*image.shape[:2], 4), dtype=np.uint8)
+    ink[:, :, 3] = 255 - grey(image)
+    return png(ink)
+
+
+def turned(image: BGRImage) -> Image.Image:
+    """As a camera held upright stores it: lying on its side; orientation 6 turns it back."""
+    return as_pil(np.rot90(image))
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+ENCODINGS: dict[str, Callable[[BGRImage], bytes]] = {
+    "jpeg": jpeg,
+    "webp": lambda image: saved(as_pil(image), "WEBP", lossless=True),
+    "bmp": lambda image: saved(as_pil(image), "BMP"),
+    "grey png": lambda image: png(grey(image)),
+    "16-bit grey png": grey16_png,
+    "rgba png": ink_on_nothing,
+    "palette png": lambda image: saved(as_pil(image).quantize(16), "PNG"),
+    "cmyk jpeg": lambda image: saved(as_pil(image).convert("CMYK"), "JPEG", quality=95),
+    "cmyk tiff": lambda image: saved(as_pil(image).convert("CMYK"), "TIFF"),
+    "turned jpeg": lambda image: saved(turned(image), "JPEG", quality=95, exif=exif(6)),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_same_page_in_another_encoding_gives_the_same_text(
+    encoding: str, service: Service, page_text: str
+) -> None:
+    answer = service.post(ENCODINGS[encoding](page()))
+    assert answer.status_code == 200, answer.text
+    got = answer.json()
+    assert got["text"] == page_text
+    assert (got["height"], got["width"]) == page().shape[:2]
+
+
+def test_blank_page_has_no_lines_and_is_no_error(service: Service) -> None:
+    answer = service.post(png(np.full((200, 300, 3), 255, dtype=np.uint8)))
+    assert answer.status_code == 200
+    assert (answer.json()["lines"], answer.json()["text"]) == ([], "")
+
+
+# Pictures and requests that are refused.
+
+
+def test_upload_that_is_no_picture_is_415(service: Service) -> None:
+    answer = service.post(b"%PDF-1.7 and so on")
+    assert_problem(answer, 415, "not a picture", "%PDF", "JPEG, PNG, BMP, WEBP, TIFF")
+
+
+def test_empty_upload_is_422(service: Service) -> None:
+    assert_problem(service.post(b""), 422, "empty (0 bytes)")
+
+
+def test_truncated_jpeg_is_422_and_named_with_its_size(service: Service) -> None:
+    content = jpeg(page())
+    answer = service.post(content[: len(content) // 2])
+    assert_problem(answer, 422, "JPEG of 640 x 320 px", "cut off", "send the complete file")
+
+
+def test_picture_of_400_million_pixels_is_413_by_its_header(service: Service) -> None:
+    assert_problem(service.post(huge_png(20_000)), 413, "too large", "400000000 pixels")
+
+
+def test_picture_just_above_max_pixels_is_413_by_its_header(service: Service) -> None:
+    answer = service.post(huge_png(7_000))
+    assert_problem(answer, 413, "7000 x 7000 px = 49,000,000 px", "allowed: 40,000,000 px")
+
+
+def test_body_announced_above_max_bytes_is_413(service: Service) -> None:
+    answer = service.post(bytes(1_100_000))
+    assert int(answer.request.headers["content-length"]) > 1_100_000
+    assert_problem(answer, 413, "1,100,", "or more", "a picture of 1,000,000 bytes")
+
+
+def test_body_without_length_is_413_as_soon_as_it_is_above_max_bytes(service: Service) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield (
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="page.png"\r\n'
+            b"Content-Type: image/png\r\n\r\n"
+        )
+        for _ in range(100):
+            sent += 50_000
+            yield bytes(50_000)
+        yield b"\r\n--b--\r\n"
+
+    form = {"content-type": "multipart/form-data; boundary=b"}
+    answer = service.run(service.client.post("/v1/ocr", content=body(), headers=form))
+    assert "content-length" not in answer.request.headers
+    assert_problem(answer, 413, "or more", "a picture of 1,000,000 bytes")
+    assert sent == 1_100_000
+
+
+def test_picture_above_max_bytes_in_a_body_below_the_limit_is_413(service: Service) -> None:
+    answer = service.post(bytes(MAX_BYTES + 1))
+    assert_problem(answer, 413, "1,000,001 bytes", "allowed: 1,000,000")
+
+
+def test_picture_of_max_bytes_is_looked_at(service: Service) -> None:
+    assert_problem(service.post(bytes(MAX_BYTES)), 415, "not a picture (1,000,000 bytes")
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        {},
+        {"files": {"picture": ("page.png", b"x")}},
+        {"data": {"file": "page.png"}},
+        {"json": {"file": "page.png"}},
+        {"content": b"x", "headers": {"content-type": "image/png"}},
+    ],
+    ids=["no body", "other field", "text in the field", "JSON", "bare picture"],
+)
+def test_request_without_a_file_in_the_field_is_422_and_shows_how(
+    request_body: dict[str, Any], service: Service
+) -> None:
+    answer = service.run(service.client.post("/v1/ocr", **request_body))
+    assert_problem(answer, 422, "body.file", "multipart/form-data", "curl -F file=@page.png")
+
+
+def test_wrong_method_is_405_and_names_the_right_one(service: Service) -> None:
+    answer = service.get("/v1/ocr")
+    assert_problem(answer, 405, "GET /v1/ocr", "method not allowed", "/openapi.json")
+    assert answer.headers["allow"] == "POST"
+
+
+def test_unknown_route_is_404(service: Service) -> None:
+    assert_problem(service.get("/v2/ocr"), 404, "GET /v2/ocr", "not found", "/openapi.json")
+
+
+# State of the service.
+
+
+def test_while_loading_it_is_alive_but_not_ready_and_reads_nothing(
+    config: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr("ocr_pipeline.serving.state.load_detector", gate.around(load_detector))
+    with Service(config) as service:
+        try:
+            alive, ready, read = service.get("/livez"), service.get("/readyz"), service.post(b"x")
+        finally:
+            gate.open()
+        loaded = service.wait_until_loaded()
+        after = service.post(png(page()))
+    assert (alive.status_code, alive.json()["status"]) == (200, "alive")
+    assert (ready.status_code, ready.json()) == (503, {"status": "loading", "detail": ""})
+    assert_problem(read, 503, "not ready (loading)", "/readyz", "try again")
+    assert read.headers["retry-after"] == "1"
+    assert (loaded.status_code, loaded.json()) == (200, {"status": "ready", "detail": ""})
+    assert after.status_code == 200
+
+
+def test_service_that_ends_while_loading_waits_for_it(
+    config: ServeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    gate = Gate()
+
+    def load(*arguments: Any) -> Any:
+        detector = load_detector(*arguments)
+        loaded.append("detector")
+        return detector
+
+    monkeypatch.setattr("ocr_pipeline.serving.state.load_detector", gate.around(load))
+    with Service(config) as service:
+        assert service.get("/readyz").json()["status"] == "loading"
+        assert loaded == []
+        gate.open()
+    assert loaded == ["detector"]
+
+
+def failed(config: ServeConfig) -> str:
+    """The reason that /readyz gives; the service lives on and reads nothing."""
+    with Service(config) as service:
+        ready = service.wait_until_loaded()
+        assert service.get("/livez").status_code == 200
+        assert_problem(service.post(png(page())), 503, "not ready (failed)", "/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["status"] == "failed"
+    return str(ready.json()["detail"])
+
+
+def test_model_that_does_not_read_its_golden_picture_as_at_export_is_not_served(
+    exported_tiny: ExportedPair,
+    config: ServeConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = Path(shutil.copytree(exported_tiny.rec, tmp_path / "rec"))
+    card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+    read_at_export = card["golden"][1]["text"]
+    card["golden"][1]["text"] = "TOTAL 9,999.99"
+    (folder / CARD_NAME).write_text(json.dumps(card), encoding="utf-8")
+    reason = failed(config.model_copy(update={"recognizer": str(folder)}))
+    assert reason.startswith(f"EngineError: {folder}: self-test failed on golden picture 1")
+    assert f"read {read_at_export!r}" in reason
+    assert "TOTAL 9,999.99" in reason
+    assert "must not serve" in reason
+    [record] = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert reason in record.getMessage()
+
+
+def test_exported_folder_that_lacks_files_is_not_served_and_all_are_named(
+    exported_tiny: ExportedPair,
+    config: ServeConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = Path(shutil.copytree(exported_tiny.det, tmp_path / "det"))
+    lost = ("golden/00.png", "paddle/inference.pdiparams")
+    for name in lost:
+        (folder / name).unlink()
+    reason = failed(config.model_copy(update={"detector": str(folder)}))
+    assert reason.startswith(f"ArtifactError: {folder}: is missing 2 of ")
+    for name in lost:
+        assert name in reason
+    [record] = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert reason in record.getMessage()
+    # A fault that the message explains has no trace behind it.
+    assert not record.exc_info
+
+
+def test_two_folders_in_each_others_place_are_not_served(config: ServeConfig) -> None:
+    swapped = {"detector": config.recognizer, "recognizer": config.detector}
+    assert "holds a recognizer; give a detector" in failed(config.model_copy(update=swapped))
+
+
+def test_openapi_names_every_error_and_there_are_no_pages_with_foreign_scripts(
+    service: Service,
+) -> None:
+    paths = service.get("/openapi.json").json()["paths"]
+    assert set(paths["/v1/ocr"]["post"]["responses"]) == {"200", "413", "415", "422", "503", "504"}
+    assert set(paths["/readyz"]["get"]["responses"]) == {"200", "503"}
+    assert [service.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]
+
+
+# Load and faults.
+
+
+def test_request_above_max_waiting_is_503_with_retry_after_and_later_ones_are_read(
+    config: ServeConfig, page_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(OcrReader, "read", gate.around(OcrReader.read))
+    content = png(page())
+
+    async def crowd() -> tuple[httpx.Response, list[httpx.Response]]:
+        first = asyncio.create_task(service.upload(content))
+        try:
+            assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
+            rest = await asyncio.gather(*(service.upload(content) for _ in range(4)))
+        finally:
+            gate.open()
+        return await first, rest
+
+    with Service(config.model_copy(update={"max_waiting": 1})) as service:
+        service.wait_until_loaded()
+        first, rest = service.run(crowd())
+        later = service.post(content)
+    assert first.json()["text"] == page_text
+    for answer in rest:
+        assert_problem(answer, 503, "1 requests wait already", "try again in 1 s")
+        assert answer.headers["retry-after"] == "1"
+    assert later.json()["text"] == page_text
+
+
+def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_read(
+    config: ServeConfig, page_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(OcrReader, "read", gate.around(OcrReader.read))
+    begun, waiting, later = (png(image) for image in (page(), golden_pages()[1], page()[::-1]))
+
+    async def slow() -> list[httpx.Response]:
+        first = asyncio.create_task(service.upload(begun))
+        assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
+        return [await service.upload(waiting), await first]
+
+    with Service(config.model_copy(update={"timeout_s": 0.3})) as service:
+        service.wait_until_loaded()
+        try:
+            late = service.run(slow())
+        finally:
+            gate.open()
+        # The picture in work is read to its end first.
+        after = service.run(until(lambda: service.upload(later), lambda a: a.status_code == 200))
+    for answer in late:
+        assert_problem(answer, 504, "not read in time")
+    assert after.status_code == 200
+    assert begun in gate.arguments
+    assert later in gate.arguments
+    assert waiting not in gate.arguments
+
+
+def test_fault_of_the_reader_is_500_without_its_cause_and_does_not_end_the_service(
+    service: Service, page_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: Any) -> None:
+        raise RuntimeError("segment 7 of /srv/secret")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OcrReader, "read", broken)
+        answer = service.post(png(page()))
+    assert_problem(answer, 500, "the operator's log says why")
+    for word in ("RuntimeError", "segment 7", "secret", "Traceback", "File "):
+        assert word not in answer.text
+    assert service.post(png(page())).json()["text"] == page_text

@@ -1,0 +1,288 @@
+"""The HTTP service as it is run: a process, talked to over a socket, stopped by a signal."""
+
+import http.client
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import httpx
+import pytest
+
+from ocr_pipeline.inference import OcrReader
+from ocr_pipeline.ops.decode import BGRImage
+from ocr_pipeline.ops.golden import golden_pages
+
+ROOT = Path(__file__).parents[2]
+START_S, DEADLINE_S = 60, 20
+MAX_BYTES = 2_000_000
+BOUNDARY = b"----page"
+
+
+class ExportedPair(Protocol):
+    """What the fixture ``exported_tiny`` gives."""
+
+    det: Path
+    rec: Path
+
+
+class Server:
+    """A running ``scripts/serve.py``."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.address = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def post(self, content: bytes) -> httpx.Response:
+        files = {"file": ("page", content)}
+        return httpx.post(f"{self.address}/v1/ocr", files=files, timeout=DEADLINE_S)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
+
+    def status(self, path: str) -> int | None:
+        """Status code of a GET; None while nothing listens."""
+        try:
+            return httpx.get(f"{self.address}{path}", timeout=DEADLINE_S).status_code
+        except httpx.ConnectError:
+            return None
+
+    def wait(self, done: Callable[[], bool], limit_s: float = DEADLINE_S) -> None:
+        """Poll until ``done``; fails at the limit."""
+        deadline = time.monotonic() + limit_s
+        while not done():
+            assert time.monotonic() < deadline, f"not within {limit_s} s; log:\n{self.log()}"
+            time.sleep(0.02)
+
+
+@contextmanager
+def started(log: Path, *overrides: str) -> Iterator[Server]:
+    """Start the service and wait until it listens; killed at the end if it still runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "scripts/serve.py"), f"port={port}", *overrides]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
+        server = Server(process, port, log)
+        try:
+            server.wait(
+                lambda: process.poll() is not None or server.status("/livez") == 200, START_S
+            )
+            assert process.poll() is None, f"the service ended at once:\n{server.log()}"
+            yield server
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(
+    exported_tiny: ExportedPair, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A service that is ready; no test stops it."""
+    log = tmp_path_factory.mktemp("server") / "serve.log"
+    folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
+    with started(log, *folders, f"limits.max_bytes={MAX_BYTES}") as running:
+        running.wait(lambda: running.status("/readyz") == 200, START_S)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def texts(exported_tiny: ExportedPair) -> list[str]:
+    """What the two golden pages say, read from their pixels without a service."""
+    reader = OcrReader.load(exported_tiny.det, exported_tiny.rec)
+    return [reader.read(page).text for page in golden_pages()]
+
+
+def png(image: BGRImage) -> bytes:
+    done, content = cv2.imencode(".png", image)
+    assert done
+    return content.tobytes()
+
+
+def huge_png(side: int) -> bytes:
+    """A whole, valid, all-black PNG with ``side * side`` px of one bit."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (side // 8 + 1)), level=1)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def form_of(content: bytes) -> bytes:
+    return (
+        b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="file"; filename="page"\r\n'
+        b"\r\n" + content + b"\r\n--" + BOUNDARY + b"--\r\n"
+    )
+
+
+def head_of(*headers: str) -> bytes:
+    lines = [
+        "POST /v1/ocr HTTP/1.1",
+        "Host: service",
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def answer_on(connection: socket.socket) -> httpx.Response:
+    """Read the one answer that comes on a connection."""
+    response = http.client.HTTPResponse(connection, method="POST")
+    response.begin()
+    return httpx.Response(response.status, headers=response.getheaders(), content=response.read())
+
+
+def assert_problem(answer: httpx.Response, status: int, *said: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    for words in said:
+        assert words in answer.json()["detail"]
+
+
+def test_page_sent_over_a_socket_is_read_as_by_the_reader_itself(
+    server: Server, texts: list[str]
+) -> None:
+    answer = server.post(png(golden_pages()[0]))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["text"] == texts[0]
+
+
+def test_sixteen_requests_at_once_each_get_their_own_text(server: Server, texts: list[str]) -> None:
+    contents = [png(page) for page in golden_pages()]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: server.post(contents[number % 2]), range(16)))
+    assert [answer.status_code for answer in answers] == [200] * 16
+    assert [answer.json()["text"] for answer in answers] == texts * 8
+    assert texts[0] != texts[1]
+
+
+def test_chunked_upload_is_refused_with_413_before_its_end(server: Server) -> None:
+    body = form_of(bytes(MAX_BYTES + 100_000))
+    with server.connect() as connection:
+        connection.sendall(head_of("Transfer-Encoding: chunked"))
+        for start in range(0, len(body), 50_000):
+            part = body[start : start + 50_000]
+            connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+        # The last, empty chunk is never sent: a service that waits for it does not answer.
+        answer = answer_on(connection)
+    assert_problem(answer, 413, "or more", f"a picture of {MAX_BYTES:,} bytes")
+
+
+def test_announced_gigabyte_is_refused_with_413_before_any_of_it_is_sent(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(head_of("Content-Length: 1073741824"))
+        answer = answer_on(connection)
+    assert_problem(answer, 413, "1,073,741,824 bytes", f"a picture of {MAX_BYTES:,} bytes")
+
+
+def memory_mb(server: Server, row: str) -> float:
+    """A row of /proc/PID/status: VmRSS is what is in use, VmHWM the most that ever was."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
+    found = re.search(rf"^{row}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found
+    return int(found[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_picture_of_400_million_pixels_is_refused_at_once_and_never_unpacked(
+    server: Server,
+) -> None:
+    content = huge_png(20_000)
+    # 5 sets the high-water mark back to what is in use.
+    Path(f"/proc/{server.process.pid}/clear_refs").write_text("5", encoding="ascii")
+    before = memory_mb(server, "VmRSS")
+    began = time.monotonic()
+    answer = server.post(content)
+    seconds = time.monotonic() - began
+    assert_problem(answer, 413, "too large", "400000000 pixels")
+    assert seconds < 1
+    assert memory_mb(server, "VmHWM") - before < 50
+
+
+def test_clients_that_go_away_leave_a_service_that_reads_on(
+    server: Server, texts: list[str]
+) -> None:
+    form = form_of(png(golden_pages()[0]))
+    # More than may wait: were their places not given back, nothing more would be read.
+    for sent in (form, form[: len(form) // 2]):
+        for _ in range(20):
+            with server.connect() as connection:
+                connection.sendall(head_of(f"Content-Length: {len(form)}") + sent)
+    answers: list[httpx.Response] = []
+
+    def is_read() -> bool:
+        answers.append(server.post(png(golden_pages()[1])))
+        return answers[-1].status_code != 503
+
+    server.wait(is_read)
+    assert answers[-1].json()["text"] == texts[1]
+    assert "Traceback" not in server.log()
+
+
+def ended_cleanly(server: Server) -> None:
+    code = server.process.wait(timeout=DEADLINE_S)
+    # uvicorn ends in order and then lets the signal have its usual effect.
+    assert code in (0, -signal.SIGTERM), server.log()
+    assert "Application shutdown complete" in server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_sigterm_ends_the_process_after_the_request_in_flight_is_answered(
+    exported_tiny: ExportedPair, texts: list[str], tmp_path: Path
+) -> None:
+    form = form_of(png(golden_pages()[0]))
+    folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
+    with started(tmp_path / "serve.log", *folders) as server, server.connect() as connection:
+        server.wait(lambda: server.status("/readyz") == 200, START_S)
+        length = f"Content-Length: {len(form)}"
+        connection.sendall(head_of(length, "Expect: 100-continue"))
+        # Sent when the application asks for the body: from here on it is in flight.
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait(lambda: "Shutting down" in server.log())
+        connection.sendall(form)
+        answer = answer_on(connection)
+        ended_cleanly(server)
+        assert server.status("/livez") is None
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["text"] == texts[0]
+
+
+def test_model_that_cannot_be_loaded_is_told_in_the_terminal_and_the_process_lives_on(
+    exported_tiny: ExportedPair, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(exported_tiny.rec, tmp_path / "rec"))
+    (folder / "charset.txt").unlink()
+    folders = (f"detector={exported_tiny.det}", f"recognizer={folder}")
+    with started(tmp_path / "serve.log", *folders) as server:
+        server.wait(lambda: "models not loaded" in server.log())
+        ready = httpx.get(f"{server.address}/readyz")
+        assert server.process.poll() is None
+    assert (ready.status_code, ready.json()["status"]) == (503, "failed")
+    assert f"{folder}: is missing 1 of" in server.log()
+    assert "charset.txt" in server.log()
+    assert "Traceback" not in server.log()

@@ -1,0 +1,147 @@
+"""Every command of the documentation runs: as it stands, in a folder like the project's own.
+
+To be fast, training is cut to two steps of the tiny network; nothing else is changed.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PAGES = ["README.md", "docs/pipeline.md", "docs/recipes.md", "docs/service.md"]
+FASTER = {
+    "prepare": ["model=ppocrv6_tiny_rec", "val_count=4"],
+    "train": ["start=ppocrv6_tiny_rec", "steps=2", "batch=2", "calibration_batches=1"],
+}
+NOT_RUN = {
+    "make demo": "CI runs it",
+    "make test": "CI runs it",
+    "source .venv/bin/activate": "the tests run in that environment",
+}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(path: Path) -> list[str]:
+    found = [line for b in blocks(path.read_text("utf-8"), "bash") for line in b.splitlines()]
+    return [line for line in found if line]
+
+
+def test_both_readmes_give_the_same_commands(root: Path) -> None:
+    assert commands(root / "README.md") == commands(root / "README.zh-CN.md")
+    english, chinese = (
+        blocks((root / name).read_text("utf-8"), "python")
+        for name in ("README.md", "README.zh-CN.md")
+    )
+    assert english == chinese
+
+
+def test_ci_runs_the_two_commands_of_the_readme(root: Path) -> None:
+    ci = (root / ".ci/run").read_text().splitlines()
+    assert "make demo" in ci
+    assert "make test" in ci
+
+
+def test_links_between_pages_lead_somewhere(root: Path) -> None:
+    for page in [*PAGES, "README.zh-CN.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", (root / page).read_text("utf-8")):
+            assert ((root / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_scripts_are_short_and_stand_for_a_command(root: Path) -> None:
+    for script in (root / "scripts").glob("*.py"):
+        text = script.read_text("utf-8")
+        assert len(text.splitlines()) <= 25
+        assert f'insert(1, "{script.stem}")' in text
+
+
+@pytest.fixture(scope="module")
+def sandbox(root: Path, tmp_path_factory: pytest.TempPathFactory, released_weights: None) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("configs", "scripts", "Dockerfile"):
+        (folder / name).symlink_to(root / name)
+    run(
+        folder,
+        "python scripts/render.py --config configs/0_render_demo.yaml "
+        "out=data/slips train_lines=24 val_lines=1",
+    )
+    shutil.move(folder / "data/slips/train.txt", folder / "data/slips/labels.txt")
+    shutil.copy(folder / "data/slips/page.png", folder / "page.png")
+    shutil.copytree(folder / "data/slips", folder / "data/cn_plates")
+    shutil.move(folder / "data/cn_plates/labels.txt", folder / "data/cn_plates/rec_train.txt")
+    return folder
+
+
+def run(folder: Path, command: str) -> str:
+    words = shlex.split(command)
+    words[0] = sys.executable if words[0] == "python" else words[0]
+    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@contextmanager
+def served(folder: Path, command: str) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    words = [sys.executable, *shlex.split(command)[1:], f"port={port}"]
+    with (folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
+    deadline = time.monotonic() + 120
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            pytest.fail((folder / "serve.log").read_text())
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
+    lines = commands(root / page)
+    for number, line in enumerate(lines):
+        words = shlex.split(line)
+        if line in NOT_RUN or words[0] == "docker":
+            continue
+        if words[0] == "curl":
+            continue  # runs below, against the service that the page starts
+        name = Path(words[1]).stem
+        if name == "serve":
+            with served(sandbox, line) as port:
+                for later in lines[number + 1 :]:
+                    if later.startswith("curl"):
+                        answer = run(sandbox, later.replace(":8000", f":{port}"))
+                        assert '"lines":[{"text":' in answer
+            continue
+        run(sandbox, " ".join([line, *FASTER.get(name, [])]))
+    if page == "README.md":
+        assert (sandbox / "annotated.png").is_file()
+        (python,) = blocks((root / page).read_text("utf-8"), "python")
+        script = sandbox / "three_lines.py"
+        script.write_text(python, encoding="utf-8")
+        env = dict(os.environ, PYTHONIOENCODING="utf-8")
+        words = [sys.executable, "three_lines.py"]
+        result = subprocess.run(words, cwd=sandbox, capture_output=True, check=True, env=env)
+        assert result.stdout.strip()
