@@ -25,6 +25,16 @@ class ExportedPair:
     rec: Path
 
 
+class Silent:
+    """A progress of training that shows nothing."""
+
+    def note(self, text: str) -> None: ...
+
+    def step(self, step: int, steps: int, loss: float, lr: float) -> None: ...
+
+    def evaluated(self, step: int, metrics: object) -> None: ...
+
+
 @pytest.fixture(scope="session")
 def released_weights() -> None:
     """Skip where the released weights are neither cached nor to be had."""

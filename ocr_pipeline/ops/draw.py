@@ -54,7 +54,7 @@ def annotate(image: BGRImage, lines: list[Annotation], font: Path | None) -> BGR
         color = _SURE if line.confidence >= _SURE_FROM else _UNSURE
         points = line.points * scale
         corners = [(float(x), float(y)) for x, y in points]
-        on_left.polygon(corners, fill=(*color, 36), outline=(*color, 255), width=stroke)
+        on_left.polygon(corners, fill=(*color, 20), outline=(*color, 255), width=stroke)
         if font is not None:
             on_right.polygon(corners, outline=(222, 226, 222))
             _write(on_right, points, line.text, font, _INK if color == _SURE else color)

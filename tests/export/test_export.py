@@ -18,7 +18,7 @@ from ocr_pipeline.inference.load import (
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from ocr_pipeline.models import layers
 from ocr_pipeline.weights.released import load_released
-from tests.conftest import ExportedPair  # type: ignore[import-not-found]
+from tests.conftest import ExportedPair
 
 
 def files_of(folder: Path) -> set[str]:

@@ -40,26 +40,25 @@ class ExportedPair(Protocol):
 class Server:
     """A running ``scripts/serve.py``."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", client: httpx.Client, log: Path) -> None:
         self.process = process
-        self.port = port
-        self.address = f"http://127.0.0.1:{port}"
+        self.client = client
         self._log = log
 
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def post(self, content: bytes) -> httpx.Response:
-        files = {"file": ("page", content)}
-        return httpx.post(f"{self.address}/v1/ocr", files=files, timeout=DEADLINE_S)
+        return self.client.post("/v1/ocr", files={"file": ("page", content)})
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
+        address = (self.client.base_url.host, self.client.base_url.port)
+        return socket.create_connection(address, timeout=DEADLINE_S)
 
     def status(self, path: str) -> int | None:
         """Status code of a GET; None while nothing listens."""
         try:
-            return httpx.get(f"{self.address}{path}", timeout=DEADLINE_S).status_code
+            return self.client.get(path).status_code
         except httpx.ConnectError:
             return None
 
@@ -68,7 +67,7 @@ class Server:
         deadline = time.monotonic() + limit_s
         while not done():
             assert time.monotonic() < deadline, f"not within {limit_s} s; log:\n{self.log()}"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -80,9 +79,10 @@ def started(log: Path, *overrides: str) -> Iterator[Server]:
     command = [sys.executable, str(ROOT / "scripts/serve.py"), f"port={port}", *overrides]
     with (
         log.open("wb") as output,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client,
         subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
-        server = Server(process, port, log)
+        server = Server(process, client, log)
         try:
             server.wait(
                 lambda: process.poll() is not None or server.status("/livez") == 200, START_S
@@ -280,7 +280,7 @@ def test_model_that_cannot_be_loaded_is_told_in_the_terminal_and_the_process_liv
     folders = (f"detector={exported_tiny.det}", f"recognizer={folder}")
     with started(tmp_path / "serve.log", *folders) as server:
         server.wait(lambda: "models not loaded" in server.log())
-        ready = httpx.get(f"{server.address}/readyz")
+        ready = server.client.get("/readyz")
         assert server.process.poll() is None
     assert (ready.status_code, ready.json()["status"]) == (503, "failed")
     assert f"{folder}: is missing 1 of" in server.log()

@@ -23,18 +23,9 @@ from ocr_pipeline.training.fit import _check_finite
 from ocr_pipeline.training.optimizer import learning_rate
 from ocr_pipeline.training.precision import choose_precision
 from ocr_pipeline.weights.catalog import released_charset
+from tests.conftest import Silent
 
 STEPS = 6
-
-
-class Silent:
-    """A progress that shows nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def step(self, step: int, steps: int, loss: float, lr: float) -> None: ...
-
-    def evaluated(self, step: int, metrics: object) -> None: ...
 
 
 @pytest.fixture(scope="module")
