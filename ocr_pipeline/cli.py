@@ -130,8 +130,13 @@ def train(
         f"best: {best.folder}  exact {metrics['exact']:.1f} %  "
         f"CER {metrics['cer']:.2f} %  (step {best.card.step})",
         highlight=False,
+        soft_wrap=True,
     )
-    _out.print(f"next: python scripts/export.py {settings.run_dir} work/3_exported/<name>")
+    _out.print(
+        f"next: python scripts/export.py {settings.run_dir} work/3_exported/<name>",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -227,6 +232,7 @@ def export(
             f"[green]passed[/] {backend}: largest difference {parity.max_abs_diff:.1e} (allowed "
             f"{parity.tolerance:g}), same result on {parity.pictures} golden pictures",
             highlight=False,
+            soft_wrap=True,
         )
     _out.print(f"exported: {out}", highlight=False, soft_wrap=True)
 

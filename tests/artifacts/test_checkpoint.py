@@ -1,0 +1,195 @@
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ocr_pipeline.artifacts.checkpoint import (
+    Checkpoint,
+    Tensors,
+    latest,
+    step_folder,
+    step_folders,
+)
+from ocr_pipeline.artifacts.dataset import Dataset
+from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
+from ocr_pipeline.errors import ArtifactError
+from ocr_pipeline.ops.charset import Charset
+
+CHARSET = Charset(["一", "A", "\u3000"])
+REC = RecModelSpec(size="tiny", classes=5)
+
+
+def weights() -> Tensors:
+    random = np.random.default_rng(0)
+    return {
+        "head.weight": random.normal(size=(4, 5)).astype(np.float32),
+        "norm._mean": np.zeros(3, np.float32),
+        "steps": np.array([7], np.int64),
+    }
+
+
+def write(folder: Path, *, step: int = 3, exact: float = 50.0, **changes: Any) -> Checkpoint:
+    values: dict[str, Any] = {
+        "model": REC,
+        "weights": weights(),
+        "train_state": {"moment": np.ones(2, np.float32)},
+        "charset": CHARSET,
+        "golden": [],
+        "step": step,
+        "metrics": {"exact": exact, "cer": 100 - exact},
+        "main_metric": "exact",
+        "started_from": "ppocrv6_tiny_rec",
+        "config": {"seed": 1, "run_dir": "work/甲"},
+        "made_by": {"numpy": "2.0"},
+    }
+    return Checkpoint.write(folder, **(values | changes))
+
+
+def write_run(run_dir: Path, exact_of_steps: dict[int, float]) -> Path:
+    for step, exact in exact_of_steps.items():
+        write(step_folder(run_dir, step), step=step, exact=exact)
+    return run_dir
+
+
+def test_checkpoint_is_read_back_as_written(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    golden = [random.integers(0, 256, (4, width, 3), dtype=np.uint8) for width in (9, 5)]
+    written = write(tmp_path / "c", golden=golden, dataset="ab12")
+    loaded = Checkpoint.load(tmp_path / "c")
+    assert loaded == written
+    assert loaded.card.model == REC
+    assert loaded.card.config == {"seed": 1, "run_dir": "work/甲"}
+    assert loaded.card.dataset == "ab12"
+    assert loaded.charset() == CHARSET
+    for one, other in zip(loaded.golden(), golden, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tensors_keep_names_types_and_values(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    loaded = Checkpoint.load(tmp_path / "c")
+    assert loaded.weights().keys() == weights().keys()
+    for name, tensor in weights().items():
+        assert loaded.weights()[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(loaded.weights()[name], tensor)
+    state = loaded.train_state()
+    assert state is not None
+    np.testing.assert_array_equal(state["moment"], np.ones(2, np.float32))
+
+
+def test_detector_has_neither_charset_nor_need_of_a_train_state(tmp_path: Path) -> None:
+    write(tmp_path / "c", model=DetModelSpec(size="small"), charset=None, train_state=None)
+    loaded = Checkpoint.load(tmp_path / "c")
+    assert loaded.card.model == DetModelSpec(size="small")
+    assert loaded.charset() is None
+    assert loaded.train_state() is None
+    assert loaded.golden() == []
+
+
+def test_existing_checkpoint_is_not_replaced_unasked(tmp_path: Path) -> None:
+    write(tmp_path / "c", step=1)
+    with pytest.raises(ArtifactError, match="exists already; give another name, delete it, or say"):
+        write(tmp_path / "c", step=2)
+    assert Checkpoint.load(tmp_path / "c").card.step == 1
+    write(tmp_path / "c", step=2, replace=True)
+    assert Checkpoint.load(tmp_path / "c").card.step == 2
+
+
+def test_truncated_weights_are_found_by_the_card(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    path = tmp_path / "c" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    message = (
+        f"{tmp_path / 'c'}: changed since it was made: model.safetensors; copy it again, or make "
+        "it again with scripts/train.py"
+    )
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        Checkpoint.load(tmp_path / "c")
+
+
+def test_weights_truncated_after_loading_are_refused(tmp_path: Path) -> None:
+    checkpoint = write(tmp_path / "c")
+    path = tmp_path / "c" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    message = f"^{re.escape(str(path))}: not a complete safetensors file \\(.+\\)"
+    with pytest.raises(ArtifactError, match=message):
+        checkpoint.weights()
+
+
+def test_all_missing_files_of_a_checkpoint_are_listed(tmp_path: Path) -> None:
+    write(tmp_path / "c", golden=[np.zeros((4, 4, 3), np.uint8)])
+    shutil.rmtree(tmp_path / "c" / "golden")
+    (tmp_path / "c" / "charset.txt").unlink()
+    message = r"is missing 2 of 4 files: charset\.txt, golden/00\.png; copy the whole folder"
+    with pytest.raises(ArtifactError, match=message):
+        Checkpoint.load(tmp_path / "c")
+
+
+def test_dataset_is_no_checkpoint(tmp_path: Path) -> None:
+    Dataset.write(
+        tmp_path / "data",
+        splits={"train": [], "val": []},
+        refusals=[],
+        stripped=0,
+        charset=CHARSET,
+        image_root=tmp_path,
+        config={},
+        made_by={},
+    )
+    message = r"data: holds no checkpoint\.json; expected a folder made by scripts/train\.py"
+    with pytest.raises(ArtifactError, match=message):
+        Checkpoint.load(tmp_path / "data")
+
+
+def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    message = f"{tmp_path / 'absent'}: no such folder; make it with scripts/train.py"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        Checkpoint.load(tmp_path / "absent")
+
+
+def test_run_folder_gives_its_best_checkpoint(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run", {0: 20.0, 100: 70.5, 200: 60.0})
+    assert Checkpoint.load(run_dir).card.step == 100
+
+
+def test_earliest_of_equally_good_checkpoints_is_the_best(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run", {0: 20.0, 50: 70.0, 100: 70.0, 150: 70.0})
+    assert Checkpoint.load(run_dir).card.step == 50
+
+
+def test_main_metric_decides_which_checkpoint_is_best(tmp_path: Path) -> None:
+    for step, exact in ((0, 20.0), (100, 70.0)):
+        write(step_folder(tmp_path, step), step=step, exact=exact, main_metric="cer")
+    assert Checkpoint.load(tmp_path).card.step == 0
+
+
+def test_checkpoint_at_which_all_is_wrong_still_beats_none(tmp_path: Path) -> None:
+    write(step_folder(tmp_path, 10), step=10, metrics={})
+    write(step_folder(tmp_path, 20), step=20, exact=0.0)
+    assert Checkpoint.load(tmp_path).card.step == 20
+
+
+def test_latest_is_the_last_one_that_training_can_go_on_from(tmp_path: Path) -> None:
+    write_run(tmp_path, {50: 90.0, 100: 10.0})
+    write(step_folder(tmp_path, 150), step=150, train_state=None)
+    found = latest(tmp_path)
+    assert found is not None
+    assert found.card.step == 100
+
+
+def test_run_without_a_checkpoint_has_no_latest(tmp_path: Path) -> None:
+    assert latest(tmp_path) is None
+    write(step_folder(tmp_path, 150), step=150, train_state=None)
+    assert latest(tmp_path) is None
+
+
+def test_step_folders_come_by_step_without_other_files(tmp_path: Path) -> None:
+    for step in (1000, 20, 300):
+        step_folder(tmp_path, step).mkdir()
+    (tmp_path / "step-note.txt").write_text("", encoding="utf-8")
+    (tmp_path / ".step-000400-x").mkdir()
+    names = [path.name for path in step_folders(tmp_path)]
+    assert names == ["step-000020", "step-000300", "step-001000"]

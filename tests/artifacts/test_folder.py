@@ -1,0 +1,217 @@
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from ocr_pipeline.artifacts.folder import (
+    Card,
+    check_target,
+    hash_files,
+    read_card,
+    staged,
+    write_card,
+)
+from ocr_pipeline.errors import ArtifactError
+
+CARD_NAME = "checkpoint.json"
+MADE_BY = "scripts/train.py"
+
+
+class FakeCard(Card):
+    format: Literal[1] = 1
+    step: int
+
+
+def make(folder: Path, text: str = "one", *, replace: bool = False) -> Path:
+    with staged(folder, replace=replace) as scratch:
+        (scratch / "a.txt").write_text(text, encoding="utf-8")
+        (scratch / "below").mkdir()
+        (scratch / "below" / "b.txt").write_text("two", encoding="utf-8")
+        (scratch / "c.txt").write_text("three", encoding="utf-8")
+        card = FakeCard(step=3, made_by={"numpy": "2.0"}, files=hash_files(scratch))
+        write_card(card, scratch, CARD_NAME)
+    return folder
+
+
+def read(folder: Path) -> FakeCard:
+    return read_card(folder, CARD_NAME, FakeCard, made_by=MADE_BY)
+
+
+def change_card(folder: Path, **values: Any) -> None:
+    path = folder / CARD_NAME
+    card = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(card | values), encoding="utf-8")
+
+
+def break_off(target: Path, error: BaseException, *, replace: bool = False) -> None:
+    with staged(target, replace=replace) as scratch:
+        (scratch / "a.txt").write_text("half", encoding="utf-8")
+        raise error
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_folder_is_written_and_read_back(tmp_path: Path) -> None:
+    card = read(make(tmp_path / "deep" / "er" / "artefact"))
+    assert card.step == 3
+    assert card.made_by == {"numpy": "2.0"}
+    assert sorted(card.files) == ["a.txt", "below/b.txt", "c.txt"]
+
+
+def test_nothing_is_left_beside_a_written_folder(tmp_path: Path) -> None:
+    make(tmp_path / "artefact")
+    make(tmp_path / "artefact", replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["artefact"]
+
+
+def test_written_folder_can_be_read_by_others(tmp_path: Path) -> None:
+    assert make(tmp_path / "artefact").stat().st_mode & 0o777 == 0o755
+
+
+def test_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "artefact"
+    with staged(target) as scratch:
+        (scratch / "a.txt").write_text("one", encoding="utf-8")
+        assert not target.exists()
+    assert (target / "a.txt").is_file()
+
+
+def test_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        break_off(tmp_path / "new", RuntimeError("disk on fire"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_while_replacing_keeps_the_old_folder(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    before = everything_in(target)
+    with pytest.raises(KeyboardInterrupt):
+        break_off(target, KeyboardInterrupt(), replace=True)
+    assert everything_in(target) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["artefact"]
+    assert read(target).step == 3
+
+
+def test_replaced_folder_holds_the_new_files_only(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact", "old")
+    (target / "stray.txt").write_text("old", encoding="utf-8")
+    make(target, "new", replace=True)
+    assert (target / "a.txt").read_text(encoding="utf-8") == "new"
+    assert not (target / "stray.txt").exists()
+
+
+def test_existing_folder_is_not_replaced_unasked(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact", "old")
+    message = f"{target}: exists already; give another name, delete it, or say --overwrite"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        make(target, "new")
+    assert (target / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_no_artefact_is_never_overwritten(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "pictures"
+    kept = target
+    if kind == "folder":
+        target.mkdir()
+        kept = target / "holiday.jpg"
+    kept.write_bytes(b"irreplaceable")
+    message = (
+        f"{target}: will not be overwritten: it holds none of manifest.json, checkpoint.json, "
+        "exported.json, so it was not made by this pipeline; give another name"
+    )
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        make(target, replace=True)
+    assert kept.read_bytes() == b"irreplaceable"
+
+
+def test_target_is_checked_before_the_work(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    check_target(tmp_path / "new", replace=False)
+    check_target(target, replace=True)
+    with pytest.raises(ArtifactError, match="exists already; give another name, delete it, or"):
+        check_target(target, replace=False)
+
+
+def test_target_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    target = tmp_path / "file" / "artefact"
+    with pytest.raises(ArtifactError, match=f"^{re.escape(str(target))}: cannot write there \\(.+"):
+        make(target)
+
+
+def test_missing_folder_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    message = f"{tmp_path / 'absent'}: no such folder; make it with scripts/train.py"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        read(tmp_path / "absent")
+
+
+def test_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    message = f"{target}: holds no manifest.json; expected a folder made by scripts/prepare.py"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        read_card(target, "manifest.json", FakeCard, made_by="scripts/prepare.py")
+
+
+def test_all_missing_files_are_listed(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    (target / "a.txt").unlink()
+    (target / "below" / "b.txt").unlink()
+    message = (
+        f"{target}: is missing 2 of 3 files: a.txt, below/b.txt; copy the whole folder, or make it "
+        "again with scripts/train.py"
+    )
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        read(target)
+
+
+def test_all_changed_files_are_listed(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    (target / "c.txt").write_text("thr", encoding="utf-8")
+    (target / "a.txt").write_text("One", encoding="utf-8")
+    message = (
+        f"{target}: changed since it was made: a.txt, c.txt; copy it again, or make it again with "
+        "scripts/train.py"
+    )
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        read(target)
+
+
+def test_file_beside_the_listed_ones_does_no_harm(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    (target / "notes.txt").write_text("mine", encoding="utf-8")
+    assert read(target).step == 3
+
+
+def test_card_of_another_version_is_refused(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    change_card(target, format=2)
+    message = (
+        f"{re.escape(str(target / CARD_NAME))}: not a card that this version reads "
+        r"\(format: Input should be 1\); make it again with scripts/train\.py"
+    )
+    with pytest.raises(ArtifactError, match=message):
+        read(target)
+
+
+def test_all_faults_of_a_card_are_named(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    change_card(target, step="many", color="red")
+    with pytest.raises(ArtifactError, match=r"not a card .*step: Input should be.*; color: Extra"):
+        read(target)
+
+
+def test_card_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    path = target / CARD_NAME
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ArtifactError, match=r"not a card that this version reads \(file: Invalid"):
+        read(target)
