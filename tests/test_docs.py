@@ -3,6 +3,7 @@
 To be fast, training is cut to two steps of the tiny network; nothing else is changed.
 """
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from ocr_pipeline.config import load_config
+from ocr_pipeline.config.serve import ServeConfig
 
 PAGES = ["README.md", "docs/pipeline.md", "docs/recipes.md", "docs/service.md"]
 FASTER = {
@@ -59,6 +65,19 @@ def test_links_between_pages_lead_somewhere(root: Path) -> None:
     for page in [*PAGES, "README.zh-CN.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", (root / page).read_text("utf-8")):
             assert ((root / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_compose_file_starts_the_image_with_settings_that_exist(root: Path) -> None:
+    service = yaml.safe_load((root / "deploy/compose.yaml").read_text())["services"]["ocr"]
+    entrypoint = re.search(r"^ENTRYPOINT (\[.*\])$", (root / "Dockerfile").read_text(), re.M)
+    assert entrypoint is not None
+    words = [*json.loads(entrypoint[1]), *service["command"]]
+    config = root / words[words.index("--config") + 1]
+    overrides = [word for word in words if "=" in word]
+    settings = load_config(TypeAdapter(ServeConfig), config, overrides)
+    assert settings.host == "0.0.0.0"  # noqa: S104  (inside the container)
+    assert {settings.detector, settings.recognizer} == {"/models/det", "/models/rec"}
+    assert service["ports"][0].startswith("127.0.0.1:")
 
 
 def test_scripts_are_short_and_stand_for_a_command(root: Path) -> None:

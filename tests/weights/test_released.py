@@ -7,10 +7,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from ocr_pipeline.artifacts.exported import ExportedModel
-from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.evaluation.pages import load_truth
-from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from ocr_pipeline.models.build import parameter_count
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.models.layers import fold
@@ -19,7 +16,6 @@ from ocr_pipeline.ops.decode import BGRImage, read_image
 from ocr_pipeline.ops.geometry import crop_line
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.ops.resize import det_input, rec_input
-from ocr_pipeline.stock import exported_folder
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
 from ocr_pipeline.weights.released import load_released
 
@@ -94,16 +90,17 @@ def test_detectors_agree_on_the_shared_pages(
 def test_recognizers_agree_on_every_line_of_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
-    """The network as it is served: folded, exported, run by Paddle Inference."""
+    """In the folded form, which is the form of the released file."""
     name = f"ppocrv6_{size}_rec"
-    model = ExportedModel.load(exported_folder(name))
-    charset = model.charset()
+    model = load_released(name)
+    charset = model.charset
     assert charset is not None
-    reference, ours = OnnxEngine(name), PaddleEngine(model.folder / "paddle", EngineConfig())
+    fold(model.network)
+    reference, ours = OnnxEngine(name), NetworkEngine(model.network, task="rec")
     worst, lines, different = 0.0, 0, []
     for path in shared_pages:
         for line in cut_lines(path):
-            array = rec_input(line, model.card.model.image)[None]
+            array = rec_input(line, model.spec.image)[None]
             expected, found = reference.run(array), ours.run(array)
             worst = max(worst, float(np.abs(found - expected).max()))
             texts = [decode_greedy(probs, charset)[0].text for probs in (expected, found)]
