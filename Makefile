@@ -28,7 +28,7 @@ test: setup
 	@$(RUN) -m pytest
 
 test-slow: setup
-	@$(RUN) -m pytest -m slow
+	@$(RUN) -m pytest -m slow -rP --durations=10
 
 lint: setup
 	$(VENV)/bin/ruff check .

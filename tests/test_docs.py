@@ -137,6 +137,7 @@ def served(folder: Path, command: str) -> Iterator[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
     lines = commands(root / page)

@@ -53,6 +53,7 @@ def test_truth_files_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_stock_small_reads_the_shared_pages(
     shared_pages: list[Path], released_weights: None
 ) -> None:

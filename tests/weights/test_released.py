@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import paddle
 import pytest
 from numpy.typing import NDArray
 
+from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.evaluation.pages import load_truth
-from ocr_pipeline.models.build import parameter_count
+from ocr_pipeline.inference.engine import Engine
+from ocr_pipeline.inference.paddle_engine import FOLDER, PaddleEngine
+from ocr_pipeline.models.build import evaluation_network, parameter_count
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.models.layers import fold
 from ocr_pipeline.ops.ctc import decode_greedy
@@ -16,6 +20,7 @@ from ocr_pipeline.ops.decode import BGRImage, read_image
 from ocr_pipeline.ops.geometry import crop_line
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.ops.resize import det_input, rec_input
+from ocr_pipeline.stock import exported_folder
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
 from ocr_pipeline.weights.released import load_released
 
@@ -64,51 +69,103 @@ def test_a_released_model_says_the_same_here(name: str, released_weights: None) 
         assert np.abs(ours.run(array) - expected).max() <= tolerance
 
 
+class Agreement:
+    """Holds a network to ONNX Runtime, and both to float64 where they differ by more than allowed.
+
+    On a few inputs ONNX Runtime itself is further from float64 than the tolerance; there our
+    network must be the nearer of the two.
+    """
+
+    def __init__(self, name: str, tolerance: float) -> None:
+        self.reference = OnnxEngine(name)
+        self.tolerance = tolerance
+        self.inputs = self.above = 0
+        self.worst = 0.0
+        model = load_released(name)
+        fold(model.network)
+        self.folded = NetworkEngine(model.network, task=model.spec.task)
+        exact = load_released(name)
+        exact.network.to(dtype="float64")
+        self.exact = evaluation_network(exact.network, task=model.spec.task)
+
+    def check(self, array: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what ONNX Runtime gives."""
+        expected = self.reference.run(array)
+        difference = float(np.abs(found - expected).max())
+        self.inputs += 1
+        self.worst = max(self.worst, difference)
+        if difference <= self.tolerance:
+            return expected
+        self.above += 1
+        with paddle.no_grad():
+            exact = self.exact(paddle.to_tensor(array.astype("float64"))).numpy()
+        reference_error = float(np.abs(expected - exact).max())
+        our_error = float(np.abs(self.folded.run(array) - exact).max())
+        print(
+            f"{array.shape}: {difference:.1e} apart; from float64: "
+            f"ONNX Runtime {reference_error:.1e}, ours {our_error:.1e}"
+        )
+        assert our_error < reference_error
+        return expected
+
+    def report(self, name: str) -> None:
+        print(
+            f"{name}: largest difference {self.worst:.1e}, "
+            f"{self.above} of {self.inputs} above {self.tolerance:g}"
+        )
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_detectors_agree_on_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
     """At 960 px, the released detectors' own stand-alone size.
 
-    On larger, mostly blank maps ONNX Runtime's own mean over the map drifts: on a page of
-    1,920 x 1,088 px it is 1.5e-3 away, our network 3e-5 (both against float64, PP-OCRv6 tiny).
+    On larger, mostly blank maps ONNX Runtime's mean over the map drifts: 1.5e-3 on a page of
+    1,920 x 1,088 px with PP-OCRv6 tiny.
     """
-    model = load_released(f"ppocrv6_{size}_det")
+    name = f"ppocrv6_{size}_det"
+    model = load_released(name)
     spec = model.spec.image.model_copy(update={"max_side": 960})
-    reference, ours = OnnxEngine(f"ppocrv6_{size}_det"), NetworkEngine(model.network, task="det")
-    worst = 0.0
+    ours = NetworkEngine(model.network, task="det")
+    agreement = Agreement(name, DET_TOLERANCE)
     for path in shared_pages:
         array = det_input(read_image(path), spec)
-        worst = max(worst, float(np.abs(ours.run(array) - reference.run(array)).max()))
-    print(f"ppocrv6_{size}_det: largest difference {worst:.1e} on {len(shared_pages)} pages")
-    assert worst <= DET_TOLERANCE
+        agreement.check(array, ours.run(array))
+    agreement.report(name)
+    assert agreement.above == 0
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_recognizers_agree_on_every_line_of_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
-    """In the folded form, which is the form of the released file."""
+    """In the folded form, which is the form of the released file.
+
+    Small runs as exported: its wide lines take a live network many minutes.
+    """
     name = f"ppocrv6_{size}_rec"
     model = load_released(name)
     charset = model.charset
     assert charset is not None
-    fold(model.network)
-    reference, ours = OnnxEngine(name), NetworkEngine(model.network, task="rec")
-    worst, lines, different = 0.0, 0, []
+    agreement = Agreement(name, REC_TOLERANCE)
+    ours: Engine = agreement.folded
+    if size == "small":
+        ours = PaddleEngine(exported_folder(name) / FOLDER, EngineConfig())
     for path in shared_pages:
         for line in cut_lines(path):
             array = rec_input(line, model.spec.image)[None]
-            expected, found = reference.run(array), ours.run(array)
-            worst = max(worst, float(np.abs(found - expected).max()))
-            texts = [decode_greedy(probs, charset)[0].text for probs in (expected, found)]
-            different += [texts] if texts[0] != texts[1] else []
-            lines += 1
-    print(f"{name}: largest difference {worst:.1e} on {lines} lines")
-    assert worst <= REC_TOLERANCE
-    assert different == []
+            found = ours.run(array)
+            reference = agreement.check(array, found)
+            (text,) = decode_greedy(found, charset)
+            (expected,) = decode_greedy(reference, charset)
+            assert text.text == expected.text
+    agreement.report(name)
+    assert agreement.above <= agreement.inputs // 100
 
 
 def cut_lines(path: Path) -> list[BGRImage]:
