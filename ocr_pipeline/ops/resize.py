@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from ocr_pipeline.config.image import DetImageSpec, RecImageSpec
 from ocr_pipeline.ops.decode import BGRImage
 
-_MIN_DET_SIDE = 32
-
 
 def det_size(height: int, width: int, spec: DetImageSpec) -> tuple[int, int]:
     """Return the (height, width) in px that a picture is scaled to for the detector.
@@ -72,4 +70,5 @@ def rec_input(image: BGRImage, spec: RecImageSpec) -> NDArray[np.float32]:
 
 
 def _to_multiple(side: float, spec: DetImageSpec) -> int:
-    return max(_MIN_DET_SIDE, round(int(side) / spec.multiple) * spec.multiple)
+    most = spec.max_side // spec.multiple
+    return max(1, min(most, round(int(side) / spec.multiple))) * spec.multiple

@@ -322,3 +322,29 @@ def test_unknown_tag_of_a_union_lists_the_allowed_ones(tmp_path: Path) -> None:
     assert "(whole file): " in fault
     assert "'ocr'" in fault
     assert "'det', 'rec'" in fault
+
+
+@pytest.mark.parametrize("text", ["[1, 2]: 3", "? {a: 1}\n: 2"])
+def test_a_key_that_is_no_word_is_a_config_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(TypeAdapter(RecTrainConfig), path)
+
+
+def test_merge_keys_mean_what_they_mean_in_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "dataset: d\nrun_dir: r\noptim:\n  <<: {lr: 0.5, warmup_steps: 3}\n  lr: 0.25\n"
+    )
+    config = load_config(TypeAdapter(RecTrainConfig), path)
+    assert (config.optim.lr, config.optim.warmup_steps) == (0.25, 3)
+
+
+def test_suggestions_of_a_union_come_from_the_chosen_member(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("task: rec\nsize: tiny\nclasses: 5\nthreshold: 0.5\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(TypeAdapter(ModelSpec), path)
+    assert "decode.threshold" not in str(caught.value)
+    assert "threshold: unknown key" in str(caught.value)

@@ -273,3 +273,45 @@ def test_file_of_too_many_bytes_is_refused_with_its_path(tmp_path: Path) -> None
     message = f"^{re.escape(str(path))}: the picture has 2,000 bytes; allowed: 1,999"
     with pytest.raises(ImageTooLargeError, match=message):
         read_image(path, ImageLimits(max_bytes=1999))
+
+
+def damaged_tiff() -> bytes:
+    """A TIFF whose pointer to a second directory leads into its pixels."""
+    buffer = io.BytesIO()
+    Image.new("L", (4, 4)).save(buffer, "TIFF")
+    content = bytearray(buffer.getvalue())
+    (offset,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, offset)
+    struct.pack_into("<I", content, offset + 2 + 12 * entries, len(content) - 20)
+    return bytes(content)
+
+
+def test_a_damaged_directory_is_a_picture_error_and_no_crash() -> None:
+    with pytest.raises(ImageError, match="TIFF of 4 x 4 px: the data is cut off or damaged"):
+        decode_image(damaged_tiff())
+
+
+def test_mutated_pictures_are_read_or_refused_and_never_crash() -> None:
+    random = np.random.default_rng(7)
+    sources = []
+    for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF"):
+        buffer = io.BytesIO()
+        Image.fromarray(random.integers(0, 255, (12, 17, 3), np.uint8)).save(buffer, kind)
+        sources.append(buffer.getvalue())
+    refused = 0
+    for number in range(1500):
+        content = bytearray(sources[number % len(sources)])
+        for _ in range(int(random.integers(1, 6))):
+            content[int(random.integers(len(content)))] = int(random.integers(256))
+        try:
+            assert decode_image(bytes(content)).dtype == np.uint8
+        except ImageError:
+            refused += 1
+    assert 0 < refused < 1500
+
+
+def test_a_32_bit_picture_says_what_is_allowed() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((3, 3), 0.5, np.float32)).save(buffer, "TIFF")
+    with pytest.raises(ImageError, match="a picture of mode F; allowed: 8 or 16 bits a channel"):
+        decode_image(buffer.getvalue())

@@ -97,3 +97,8 @@ def test_given_page_is_left_as_it_was() -> None:
 def test_page_without_lines_is_the_page() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     np.testing.assert_array_equal(annotate(image, [], None), image)
+
+
+@pytest.mark.parametrize("shape", [(1, 5000, 3), (5000, 1, 3)])
+def test_an_extreme_page_is_drawn(shape: tuple[int, int, int]) -> None:
+    assert min(annotate(np.zeros(shape, np.uint8), [], None).shape) >= 1

@@ -127,3 +127,8 @@ def test_line_longer_than_the_widest_bucket_is_squeezed_into_it() -> None:
     assert out.shape == (3, 48, 640)
     assert (out[:, :, :318] == -1).all()
     assert (out[:, :, 322:] == 1).all()
+
+
+def test_rounding_stays_within_the_limits() -> None:
+    assert det_size(1008, 2016, DetImageSpec(max_side=1008))[1] <= 1008
+    assert det_size(10, 4000, DetImageSpec(multiple=64))[0] % 64 == 0

@@ -228,7 +228,8 @@ def grey(image: BGRImage) -> np.ndarray:
 
 
 def grey16_png(image: BGRImage) -> bytes:
-    return png(grey(image).astype(np.uint16) * 257)
+    # The lower byte is noise: only the upper one says what is on the page.
+    return png(grey(image).astype(np.uint16) * 256 + 90)
 
 
 def ink_on_nothing(image: BGRImage) -> bytes:
