@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import warnings
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 _out = Console()
 _err = Console(stderr=True)
+_SHUTDOWN_MARGIN_S = 5
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="YAML file, see configs/")]
 Overrides = Annotated[
@@ -292,7 +294,13 @@ def serve(
         for role in ("detector", "recognizer")
     }
     service = create_app(settings.model_copy(update=folders))
-    uvicorn.run(service, host=settings.host, port=settings.port, log_level="info")
+    uvicorn.run(
+        service,
+        host=settings.host,
+        port=settings.port,
+        # A client that never ends its upload may not keep the process alive.
+        timeout_graceful_shutdown=ceil(settings.timeout_s) + _SHUTDOWN_MARGIN_S,
+    )
 
 
 @app.command()

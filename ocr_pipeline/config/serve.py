@@ -22,6 +22,6 @@ class ServeConfig(Config):
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
     max_waiting: PositiveInt = 16
-    """Requests that may wait for the reader; one more is answered 503 with Retry-After."""
+    """Requests that may be in work or waiting; one more is answered 503 with Retry-After."""
     timeout_s: PositiveFloat = 60.0
     """A request that waited and was read for longer is answered 504, seconds."""

@@ -283,3 +283,15 @@ def test_model_that_cannot_be_loaded_is_told_in_the_terminal_and_the_process_liv
     assert f"{folder}: is missing 1 of" in server.log()
     assert "charset.txt" in server.log()
     assert "Traceback" not in server.log()
+
+
+def test_an_upload_that_never_ends_does_not_keep_the_process_alive(
+    exported_tiny: ExportedPair, tmp_path: Path
+) -> None:
+    folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}", "timeout_s=0.5")
+    with started(tmp_path / "serve.log", *folders) as server, server.connect() as connection:
+        server.wait(lambda: server.status("/readyz") == 200, START_S)
+        connection.sendall(head_of("Content-Length: 1000", "Expect: 100-continue"))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=DEADLINE_S) is not None
