@@ -8,10 +8,7 @@ import paddle
 import pytest
 from numpy.typing import NDArray
 
-from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.evaluation.pages import load_truth
-from ocr_pipeline.inference.engine import Engine
-from ocr_pipeline.inference.paddle_engine import FOLDER, PaddleEngine
 from ocr_pipeline.models.build import evaluation_network, parameter_count
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.models.layers import fold
@@ -20,7 +17,6 @@ from ocr_pipeline.ops.decode import BGRImage, read_image
 from ocr_pipeline.ops.geometry import crop_line
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.ops.resize import det_input, rec_input
-from ocr_pipeline.stock import exported_folder
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
 from ocr_pipeline.weights.released import load_released
 
@@ -72,8 +68,9 @@ def test_a_released_model_says_the_same_here(name: str, released_weights: None) 
 class Agreement:
     """Holds a network to ONNX Runtime, and both to float64 where they differ by more than allowed.
 
-    On a few inputs ONNX Runtime itself is further from float64 than the tolerance; there our
-    network must be the nearer of the two.
+    On a few inputs the single precision of ONNX Runtime and ours add up to more than the
+    tolerance, or ONNX Runtime alone exceeds it. There our network must be within the tolerance of
+    float64, or nearer to it than ONNX Runtime.
     """
 
     def __init__(self, name: str, tolerance: float) -> None:
@@ -105,7 +102,7 @@ class Agreement:
             f"{array.shape}: {difference:.1e} apart; from float64: "
             f"ONNX Runtime {reference_error:.1e}, ours {our_error:.1e}"
         )
-        assert our_error < reference_error
+        assert our_error <= max(self.tolerance, reference_error)
         return expected
 
     def report(self, name: str) -> None:
@@ -144,22 +141,16 @@ def test_detectors_agree_on_the_shared_pages(
 def test_recognizers_agree_on_every_line_of_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
-    """In the folded form, which is the form of the released file.
-
-    Small runs as exported: its wide lines take a live network many minutes.
-    """
+    """In the folded form, which is the form of the released file."""
     name = f"ppocrv6_{size}_rec"
     model = load_released(name)
     charset = model.charset
     assert charset is not None
     agreement = Agreement(name, REC_TOLERANCE)
-    ours: Engine = agreement.folded
-    if size == "small":
-        ours = PaddleEngine(exported_folder(name) / FOLDER, EngineConfig())
     for path in shared_pages:
         for line in cut_lines(path):
             array = rec_input(line, model.spec.image)[None]
-            found = ours.run(array)
+            found = agreement.folded.run(array)
             reference = agreement.check(array, found)
             (text,) = decode_greedy(found, charset)
             (expected,) = decode_greedy(reference, charset)
