@@ -37,10 +37,10 @@ def test_an_export_holds_exactly_these_files(exported_tiny: ExportedPair) -> Non
 
 
 def test_parity_figures_are_within_the_tolerance(exported_tiny: ExportedPair) -> None:
-    for folder, tolerance in ((exported_tiny.rec, 1e-4), (exported_tiny.det, 1e-3)):
+    for folder, expected in ((exported_tiny.rec, 1e-4), (exported_tiny.det, 1e-3)):
         parity = ExportedModel.load(folder).card.backends["paddle"]
-        assert parity.tolerance == tolerance
-        assert 0 < parity.max_abs_diff <= tolerance
+        assert parity.tolerance == 1e-3
+        assert 0 < parity.max_abs_diff <= expected
         assert parity.same_result
 
 
@@ -64,7 +64,7 @@ def test_an_export_that_computes_something_else_is_refused(
         bias.set_value(bias * 1.2)
 
     monkeypatch.setattr(static, "fold", wrong_fold)
-    with pytest.raises(ExportError, match=r"refused, nothing was written: .* \(allowed 0\.001?"):
+    with pytest.raises(ExportError, match=r"refused, nothing was written: .* \(allowed 0\.001\)"):
         export_static(load_released(f"ppocrv6_tiny_{task}"), tmp_path / "out", ExportConfig())
     assert list(tmp_path.iterdir()) == []
 
