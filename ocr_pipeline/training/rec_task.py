@@ -18,7 +18,9 @@ from ocr_pipeline.evaluation.lines import evaluate_lines
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.ops.charset import BLANK, Charset
+from ocr_pipeline.ops.ctc import steps_needed
 from ocr_pipeline.ops.decode import read_image
+from ocr_pipeline.ops.resize import rec_width
 from ocr_pipeline.training.batches import LineBatches, RecBatch
 from ocr_pipeline.training.calibrate import calibrate
 from ocr_pipeline.training.fit import Progress, fit
@@ -96,8 +98,10 @@ def train_recognizer(
     dataset = Dataset.load(config.dataset)
     model = load_trainable(str(last.folder) if last else config.start)
     spec = _spec_of(model, dataset, config)
+    train = dataset.samples("train")
+    _check_lengths(train, dataset.charset, spec)
     batches = LineBatches(
-        dataset.samples("train"),
+        train,
         image_root=dataset.image_root,
         charset=dataset.charset,
         image=spec.image,
@@ -135,7 +139,7 @@ def train_recognizer(
 
     epochs = config.steps / batches.steps_per_epoch()
     progress.note(
-        f"{len(dataset.samples('train'))} lines to train on, {len(val)} to validate; "
+        f"{len(train)} lines to train on, {len(val)} to validate; "
         f"{config.steps} steps of {config.batch} = {epochs:.1f} epochs"
     )
     return fit(
@@ -168,6 +172,19 @@ def _check_run(config: RecTrainConfig, *, resume: bool) -> Checkpoint | None:
             f"{config.run_dir}: has {last.card.step} of {config.steps} steps already; raise steps"
         )
     return last
+
+
+def _check_lengths(samples: Sequence[RecSample], charset: Charset, spec: RecModelSpec) -> None:
+    """Every label must fit into the time steps of its picture's bucket, or CTC has no path."""
+    for sample in samples:
+        bucket = rec_width(sample.height, sample.width, spec.image)[1]
+        steps, needed = bucket // spec.image.time_stride, steps_needed(charset.encode(sample.text))
+        if needed > steps:
+            raise TrainingError(
+                f"{sample.image}: label {sample.text!r} needs {needed} time steps, its bucket of "
+                f"{bucket} px gives {steps}; prepare the dataset with the same `image` rule as the "
+                "training, or raise image.min_width"
+            )
 
 
 def _spec_of(model: TrainableModel, dataset: Dataset, config: RecTrainConfig) -> RecModelSpec:

@@ -25,7 +25,8 @@ from ocr_pipeline.training.precision import choose_precision
 from ocr_pipeline.weights.catalog import released_charset
 from tests.conftest import Silent
 
-STEPS = 6
+STEPS = 12
+"""Enough that a signal after the first one always comes in time."""
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,14 @@ def test_a_detector_or_another_character_set_cannot_be_trained_on_lines(
     other = config(dataset, tmp_path / "b", start="ppocrv6_small_rec")
     with pytest.raises(ArtifactError, match="6906 classes.*18710; prepare again"):
         train_recognizer(other, Silent())
+
+
+def test_a_bucket_too_narrow_for_a_label_is_said_before_training(
+    dataset: Path, tmp_path: Path
+) -> None:
+    narrow = {"height": 48, "min_width": 16, "width_step": 8, "max_width": 24}
+    with pytest.raises(TrainingError, match="needs . time steps, its bucket of 24 px gives 3"):
+        train_recognizer(config(dataset, tmp_path / "run", image=narrow), Silent())
 
 
 def test_a_broken_checkpoint_names_all_that_is_missing(
