@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import paddle
 import pytest
@@ -7,10 +9,10 @@ from ocr_pipeline.models.layers import ConvNorm, SqueezeExcite, conv_norms, fold
 from ocr_pipeline.training.calibrate import calibrate
 
 
-def random_unit(**kwargs: object) -> ConvNorm:
+def random_unit(**kwargs: Any) -> ConvNorm:
     """A unit whose normalisation has statistics as after a training."""
     paddle.seed(3)
-    unit = ConvNorm(4, 4, **kwargs)  # type: ignore[arg-type]
+    unit = ConvNorm(4, 4, **kwargs)
     random = np.random.default_rng(3)
     unit.norm._mean.set_value(random.normal(size=4).astype("float32"))
     unit.norm._variance.set_value(random.uniform(0.2, 3, 4).astype("float32"))
