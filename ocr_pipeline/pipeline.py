@@ -10,8 +10,7 @@ from ocr_pipeline.export import export_static
 from ocr_pipeline.preprocess import prepare
 from ocr_pipeline.training import train_recognizer
 from ocr_pipeline.training.fit import Progress
-from ocr_pipeline.weights.catalog import released_charset
-from ocr_pipeline.weights.source import load_trainable
+from ocr_pipeline.weights.source import load_trainable, recognizer_rules
 
 
 def run_pipeline(
@@ -22,6 +21,7 @@ def run_pipeline(
     progress: Progress,
 ) -> ExportedModel:
     """Labels to an exported recognizer. ``training.dataset`` must be ``preparing.out``."""
-    prepare(preparing, released_charset(preparing.model))
+    charset, image = recognizer_rules(preparing.model)
+    prepare(preparing, charset, image=image)
     checkpoint = train_recognizer(training, progress)
     return export_static(load_trainable(str(checkpoint.folder)), exported, exporting)

@@ -1,11 +1,21 @@
 """Stage 1."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.image import ImageLimits, RecImageSpec
+
+
+class DictionaryConfig(Config):
+    """Which characters the labels may hold."""
+
+    mode: Literal["model", "union", "new"] = "model"
+    """model: those of the model. union: these and new ones. new: only new ones."""
+    file: Path | None = None
+    """The new ones, one a line, UTF-8; null: all characters of the training labels."""
 
 
 class PrepareConfig(Config):
@@ -22,9 +32,11 @@ class PrepareConfig(Config):
     val_count: PositiveInt = 100
     """Samples to validate on where ``val_labels`` is empty; whole label texts, so a few more."""
     model: str = "ppocrv6_small_rec"
-    """Released recognizer whose character set the labels must be in."""
-    image: RecImageSpec = RecImageSpec()
-    """Input rule of the training to come: decides how long a label can be."""
+    """Recognizer to be trained: name or folder, as `start` of the training."""
+    dictionary: DictionaryConfig = DictionaryConfig()
+    """Character set of the dataset; the training moves the model's weights to it."""
+    image: RecImageSpec | None = None
+    """Input rule of the training to come: decides how long a label can be; null: the model's."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
     seed: NonNegativeInt = 0

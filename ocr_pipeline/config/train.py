@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.image import RecImageSpec
+from ocr_pipeline.config.model import Form
 
 
 class OptimConfig(Config):
@@ -59,7 +60,17 @@ class RecTrainConfig(Config):
     run_dir: Path
     """Folder of the run: gets ``step-NNNNNN/`` checkpoints and ``metrics.jsonl``."""
     start: str = "ppocrv6_small_rec"
-    """A released model's name, or the folder of a checkpoint."""
+    """A released model's name, the folder of an inference model or of a checkpoint, or
+    `crnn_mobile` / `crnn_resnet`: a network trained from scratch."""
+    charset: Literal["fail", "union", "new"] = "fail"
+    """Where the dataset has another character set than the start model: fail says so, union
+    allows more characters, new any change. Weights move with their characters."""
+    form: Form | None = None
+    """calibrated: one convolution and normalisation a unit. multi_branch: all branches of the
+    released training, slower. null: as the start model has it."""
+    guide: bool = False
+    """Train the NRTR decoder (arXiv:1806.00926) along, which also teaches the features; it is not
+    exported."""
     image: RecImageSpec | None = None
     """Input rule, also of the exported model; null: as the start model has it."""
     steps: PositiveInt = 300

@@ -1,6 +1,5 @@
 """Checkpoint to ``paddle.jit`` program, through the parity gate."""
 
-import copy
 from pathlib import Path
 
 import paddle
@@ -28,7 +27,7 @@ from ocr_pipeline.models.build import build_network, evaluation_network
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.models.layers import fold
 from ocr_pipeline.versions import made_by
-from ocr_pipeline.weights.source import get_weights, set_weights
+from ocr_pipeline.weights.tensors import get_weights, set_weights, without_training_parts
 from ocr_pipeline.weights.trainable import TrainableModel
 
 
@@ -64,7 +63,7 @@ def export_static(
             model.charset.save(scratch / CHARSET_NAME)
         card = ExportedCard(
             name=name or out_dir.name,
-            model=model.spec,
+            model=model.spec.deployed(),
             backends={FOLDER: parity},
             golden=golden,
             checkpoint=model.sha256,
@@ -108,8 +107,9 @@ def _pass_gate(
 
 def _save_program(model: TrainableModel, folder: Path) -> None:
     """Fold a copy of the network and write ``inference.json`` and ``inference.pdiparams``."""
-    deploy = build_network(model.spec)
-    set_weights(deploy, copy.deepcopy(get_weights(model.network)), source="checkpoint")
+    deploy = build_network(model.spec.deployed())
+    weights = without_training_parts(get_weights(model.network), deploy)
+    set_weights(deploy, weights, source="checkpoint")
     fold(deploy)
     if isinstance(model.spec, DetModelSpec):
         shape = [None, 3, None, None]

@@ -5,15 +5,34 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
+from ocr_pipeline.models.crnn import CRNN
 from ocr_pipeline.models.ctc_recognizer import CTCRecognizer
 from ocr_pipeline.models.db_detector import DBDetector
 
 
 def build_network(spec: DetModelSpec | RecModelSpec) -> nn.Layer:
-    """Return the trainable network of ``spec``, with fresh weights, in training mode."""
+    """Return the trainable network of ``spec``, with fresh weights, in training mode.
+
+    Every network has ``predict(images)``, the logits that are served, and ``forward``, which may
+    give more for the loss; ``TRAINING_ONLY`` names the tensors that only the latter needs.
+    """
     if isinstance(spec, DetModelSpec):
-        return DBDetector(size=spec.size)
-    return CTCRecognizer(size=spec.size, classes=spec.classes)
+        return DBDetector(
+            family=spec.family,
+            size=spec.size,
+            form=spec.form,
+            threshold=spec.threshold,
+            auxiliary=spec.auxiliary,
+        )
+    if spec.family == "crnn":
+        return CRNN(backbone=spec.size, classes=spec.classes)
+    return CTCRecognizer(
+        family=spec.family,
+        size=spec.size,
+        classes=spec.classes,
+        form=spec.form,
+        guide=spec.guide,
+    )
 
 
 class ProbabilityNet(nn.Layer):
@@ -28,7 +47,7 @@ class ProbabilityNet(nn.Layer):
         self.is_detector = task == "det"
 
     def forward(self, images: Tensor) -> Tensor:
-        (logits,) = self.network(images)
+        logits = self.network.predict(images)
         return F.sigmoid(logits) if self.is_detector else F.softmax(logits, axis=-1)
 
 

@@ -1,16 +1,25 @@
-"""PP-OCRv6 text detector: LCNetV4, large-kernel feature pyramid, DB head (arXiv:1911.08947)."""
+"""Text detectors of the PP-OCR series: backbone, feature pyramid, DB head (arXiv:1911.08947)."""
 
 from typing import NamedTuple
 
-import paddle
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
 from ocr_pipeline.errors import WeightsError
-from ocr_pipeline.models.layers import ConvNorm, SqueezeExcite
-from ocr_pipeline.models.lcnet_v4 import BlockSpec, BranchStem, LCNetV4
+from ocr_pipeline.models import lcnet_v3, lcnet_v4
+from ocr_pipeline.models.db_head import DBHead
+from ocr_pipeline.models.fpn import FeaturePyramid, PathAggregation, Pyramid
+from ocr_pipeline.models.lcnet_v3 import DetLCNetV3, LCNetV3
+from ocr_pipeline.models.lcnet_v4 import BranchStem, LCNetV4
+from ocr_pipeline.models.reparam import Form
 
-_NECK_SLOPE = 0.2
+_AUXILIARY_LEVELS = 3
+
+
+class AuxiliaryMaps(NamedTuple):
+    """Logits from one level of the neck, each ``[N, 1, h, w]``."""
+
+    prob_logits: Tensor
+    threshold_logits: Tensor
 
 
 class DBMaps(NamedTuple):
@@ -18,109 +27,127 @@ class DBMaps(NamedTuple):
 
     prob_logits: Tensor
     """``[N, 1, H, W]`` float at input resolution; sigmoid: probability of a shrunk text region."""
+    threshold_logits: Tensor | None = None
+    """The same shape; sigmoid: local threshold, used by the loss only."""
+    auxiliary: tuple[AuxiliaryMaps, ...] = ()
+    """At H, H/2 and H/4, used by the loss only."""
 
 
-class Lateral(nn.Layer):
-    """1x1 convolution to the neck's width, with a residual channel gate."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2D(in_channels, channels, 1, bias_attr=False)
-        self.gate = SqueezeExcite(channels, slope=_NECK_SLOPE, residual=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gate(self.conv(x))
-
-
-class OutputBranch(nn.Layer):
-    """Large depthwise kernel, 1x1 convolution to a quarter of the width, residual channel gate."""
-
-    def __init__(self, channels: int, kernel: int) -> None:
-        super().__init__()
-        self.spread = ConvNorm(channels, channels, kernel=(kernel, kernel), groups=channels)
-        self.conv = nn.Conv2D(channels, channels // 4, 1, bias_attr=False)
-        self.gate = SqueezeExcite(channels // 4, slope=_NECK_SLOPE, residual=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gate(self.conv(self.spread(x)))
-
-
-class LargeKernelFPN(nn.Layer):
-    """Top-down pyramid over four maps; the results are joined at stride 4."""
-
-    def __init__(self, in_channels: list[int], channels: int, kernel: int) -> None:
-        super().__init__()
-        self.laterals = nn.LayerList([Lateral(width, channels) for width in in_channels])
-        self.branches = nn.LayerList([OutputBranch(channels, kernel) for _ in in_channels])
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Args:
-            maps: strides 4, 8, 16, 32.
-
-        Returns:
-            ``[N, channels, H/4, W/4]``.
-        """
-        # Coarsest first: the order of execution is the order of weights in released files.
-        sides = [lateral(x) for lateral, x in zip(self.laterals[::-1], maps[::-1])]
-        merged = [sides[0]]
-        for side in sides[1:]:
-            merged.append(side + F.interpolate(merged[-1], scale_factor=2, mode="nearest"))
-        outs = [branch(x) for branch, x in zip(self.branches[::-1], merged)]
-        enlarged = [
-            F.interpolate(out, scale_factor=factor, mode="nearest") if factor > 1 else out
-            for out, factor in zip(outs, (8, 4, 2, 1))
-        ]
-        return paddle.concat(enlarged, axis=1)
-
-
-class DBHead(nn.Layer):
-    """From stride 4 to one map at input resolution."""
+class AuxiliaryHead(nn.Layer):
+    """Probability and threshold from one level of the neck."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        quarter = channels // 4
-        self.conv = ConvNorm(channels, quarter)
-        self.up1 = ConvNorm(quarter, quarter, kernel=(2, 2), stride=(2, 2), transposed=True)
-        self.up2 = nn.Conv2DTranspose(quarter, 1, 2, stride=2)
+        self.prob = DBHead(channels)
+        self.threshold = DBHead(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.up2(F.relu(self.up1(F.relu(self.conv(x)))))
+    def forward(self, x: Tensor) -> AuxiliaryMaps:
+        return AuxiliaryMaps(self.prob(x), self.threshold(x))
 
 
 class DBDetector(nn.Layer):
-    """Differentiable Binarization detector of the PP-OCRv6 series.
+    """Differentiable Binarization detector.
 
     Args:
-        size: ``tiny`` or ``small``.
+        family: ``ppocrv6``, ``ppocrv5`` or ``ppocrv4``.
+        size: ``tiny``, ``small`` or ``medium`` (ppocrv6), ``mobile`` (ppocrv5, ppocrv4).
+        form: how the units are trained.
+        threshold: with the branch of the local threshold, for training.
+        auxiliary: with heads on three levels of the neck, for training.
 
     Raises:
-        WeightsError: another size.
+        WeightsError: a size that the family does not have.
     """
 
-    def __init__(self, *, size: str) -> None:
+    TRAINING_ONLY = ("threshold.", "auxiliary.")
+    """Prefixes of tensors that inference does not need."""
+
+    def __init__(
+        self,
+        *,
+        size: str,
+        family: str = "ppocrv6",
+        form: Form = "calibrated",
+        threshold: bool = False,
+        auxiliary: bool = False,
+    ) -> None:
         super().__init__()
-        if size == "small":
-            stem, widths, neck, kernel = BranchStem(24, 48), (48, 96, 192, 384), 96, 7
-        elif size == "tiny":
-            stem, widths, neck, kernel = BranchStem(16, 32), (32, 48, 64, 160), 64, 5
-        else:
-            raise WeightsError(f"detector size {size!r}; allowed: tiny, small")
-        a, b, c, d = widths
-        down = (2, 2)
-        self.backbone = LCNetV4(
-            stem,
-            [
-                [BlockSpec(a, gate=True), BlockSpec(a)],
-                [BlockSpec(b, down), BlockSpec(b, gate=True), BlockSpec(b)],
-                [BlockSpec(c, down), *[BlockSpec(c, gate=True), BlockSpec(c)] * 2],
-                [BlockSpec(d, down), BlockSpec(d, gate=True), BlockSpec(d)],
-            ],
-        )
-        self.neck = LargeKernelFPN(self.backbone.out_channels, neck, kernel)
-        self.head = DBHead(neck)
+        self.backbone, self.neck, channels = _body(family, size, form)
+        self.head = DBHead(channels)
+        self.threshold = DBHead(channels) if threshold else None
+        levels = range(_AUXILIARY_LEVELS if auxiliary else 0)
+        self.auxiliary = nn.LayerList([AuxiliaryHead(channels) for _ in levels])
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Probability logits ``[N, 1, H, W]`` of ``forward``, and nothing else."""
+        return self.head(self._pyramid(images).fused)
 
     def forward(self, images: Tensor) -> DBMaps:
         """Args:
         images: ``[N, 3, H, W]`` float32, normalised by ``DetImageSpec``; H, W divisible by 32.
         """
-        return DBMaps(self.head(self.neck(self.backbone(images))))
+        pyramid = self._pyramid(images)
+        return DBMaps(
+            self.head(pyramid.fused),
+            None if self.threshold is None else self.threshold(pyramid.fused),
+            tuple(head(x) for head, x in zip(self.auxiliary, pyramid.merged)),
+        )
+
+    def _pyramid(self, images: Tensor) -> Pyramid:
+        return self.neck(self.backbone(images))
+
+
+def _body(family: str, size: str, form: Form) -> tuple[nn.Layer, nn.Layer, int]:
+    """Backbone, neck, and the neck's width."""
+    if family == "ppocrv6" and size in _V6:
+        mid, widths, neck, kernel = _V6[size]
+        backbone = _lcnet_v4(mid, widths, form)
+        if kernel is None:
+            return backbone, PathAggregation(backbone.out_channels, neck, form=form), neck
+        return backbone, FeaturePyramid(backbone.out_channels, neck, kernel, form=form), neck
+    if family in ("ppocrv5", "ppocrv4") and size == "mobile":
+        v3 = DetLCNetV3(LCNetV3(_V3_STAGES, form=form), (12, 18, 42, 360))
+        return v3, FeaturePyramid(v3.out_channels, 96, None, form=form), 96
+    raise WeightsError(
+        f"detector {family} {size!r}; allowed: ppocrv6 tiny, small, medium; ppocrv5 mobile; "
+        "ppocrv4 mobile"
+    )
+
+
+_V6: dict[str, tuple[int, tuple[int, int, int, int], int, int | None]] = {
+    "tiny": (16, (32, 48, 64, 160), 64, 5),
+    "small": (24, (48, 96, 192, 384), 96, 7),
+    "medium": (64, (128, 256, 512, 896), 256, None),
+}
+"""Middle of the stem, width of the stages, width of the neck, its kernel (None: medium's neck)."""
+
+
+def _lcnet_v4(mid: int, widths: tuple[int, int, int, int], form: Form) -> LCNetV4:
+    def block(channels: int, *, down: bool = False, gate: bool = False) -> lcnet_v4.BlockSpec:
+        return lcnet_v4.BlockSpec(channels, (2, 2) if down else (1, 1), gate)
+
+    a, b, c, d = widths
+    return LCNetV4(
+        BranchStem(mid, a),
+        [
+            [block(a, gate=True), block(a)],
+            [block(b, down=True), block(b, gate=True), block(b)],
+            [block(c, down=True), *[block(c, gate=True), block(c)] * 2],
+            [block(d, down=True), block(d, gate=True), block(d)],
+        ],
+        form=form,
+    )
+
+
+_DOWN = (2, 2)
+_V3_STAGES = [
+    [lcnet_v3.BlockSpec(32)],
+    [lcnet_v3.BlockSpec(48, stride=_DOWN), lcnet_v3.BlockSpec(48)],
+    [lcnet_v3.BlockSpec(96, stride=_DOWN), lcnet_v3.BlockSpec(96)],
+    [lcnet_v3.BlockSpec(192, stride=_DOWN), *[lcnet_v3.BlockSpec(192, 5)] * 4],
+    [
+        lcnet_v3.BlockSpec(384, 5, _DOWN, gate=True),
+        lcnet_v3.BlockSpec(384, 5, gate=True),
+        *[lcnet_v3.BlockSpec(384, 5)] * 2,
+    ],
+]

@@ -8,6 +8,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ocr_pipeline.models.layers import ConvNorm, Pair, SqueezeExcite
+from ocr_pipeline.models.reparam import Form, token_conv
 
 
 class BlockSpec(NamedTuple):
@@ -55,13 +56,20 @@ class PlainStem(nn.Layer):
 class Block(nn.Layer):
     """Token mixing (depthwise 3x3), optional gate, channel mixing (1x1, GELU, 1x1; 2x as wide)."""
 
-    def __init__(self, in_channels: int, spec: BlockSpec) -> None:
+    def __init__(self, in_channels: int, spec: BlockSpec, *, form: Form) -> None:
         super().__init__()
         self.keeps_shape = in_channels == spec.channels and spec.stride == (1, 1)
-        self.mix_tokens = ConvNorm(in_channels, in_channels, stride=spec.stride, groups=in_channels)
+        if self.keeps_shape:
+            self.mix_tokens = token_conv(in_channels, form=form)
+        else:
+            self.mix_tokens = ConvNorm(
+                in_channels, in_channels, stride=spec.stride, groups=in_channels
+            )
         self.gate = SqueezeExcite(in_channels, slope=1 / 6) if spec.gate else None
         self.widen = ConvNorm(in_channels, 2 * in_channels, kernel=(1, 1))
-        self.narrow = ConvNorm(2 * in_channels, spec.channels, kernel=(1, 1))
+        self.narrow = ConvNorm(
+            2 * in_channels, spec.channels, kernel=(1, 1), scale=0.0 if self.keeps_shape else 1.0
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.mix_tokens(x)
@@ -78,9 +86,16 @@ class LCNetV4(nn.Layer):
     Args:
         stem: of total stride 4.
         stages: the blocks of each stage.
+        form: how the units are trained.
     """
 
-    def __init__(self, stem: BranchStem | PlainStem, stages: Sequence[Sequence[BlockSpec]]) -> None:
+    def __init__(
+        self,
+        stem: BranchStem | PlainStem,
+        stages: Sequence[Sequence[BlockSpec]],
+        *,
+        form: Form = "calibrated",
+    ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.LayerList()
@@ -89,7 +104,7 @@ class LCNetV4(nn.Layer):
         for blocks in stages:
             layers = []
             for spec in blocks:
-                layers.append(Block(channels, spec))
+                layers.append(Block(channels, spec, form=form))
                 channels = spec.channels
             self.stages.append(nn.Sequential(*layers))
             self.out_channels.append(channels)

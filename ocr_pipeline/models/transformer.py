@@ -12,8 +12,8 @@ class SelfAttention(nn.Layer):
         super().__init__()
         self.heads = heads
         self.head_width = width // heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
+        self.qkv = linear(width, 3 * width)
+        self.project = linear(width, width)
         self.drop_weights = nn.Dropout(dropout)
         self.drop_out = nn.Dropout(dropout)
 
@@ -34,8 +34,8 @@ class Mlp(nn.Layer):
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.widen = nn.Linear(width, hidden)
-        self.narrow = nn.Linear(hidden, width)
+        self.widen = linear(width, hidden)
+        self.narrow = linear(hidden, width)
         self.drop_hidden = nn.Dropout(dropout)
         self.drop_out = nn.Dropout(dropout)
 
@@ -47,13 +47,19 @@ class Mlp(nn.Layer):
 class TransformerBlock(nn.Layer):
     """Attention and MLP, each behind a layer normalisation (epsilon 1e-5) and with a shortcut."""
 
-    def __init__(self, width: int, *, heads: int, dropout: float = 0.1) -> None:
+    def __init__(self, width: int, *, heads: int, mlp_ratio: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, epsilon=1e-5)
         self.attention = SelfAttention(width, heads, dropout)
         self.norm2 = nn.LayerNorm(width, epsilon=1e-5)
-        self.mlp = Mlp(width, 2 * width, dropout)
+        self.mlp = Mlp(width, mlp_ratio * width, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
+
+
+def linear(in_width: int, out_width: int) -> nn.Linear:
+    """Linear layer with truncated-normal weights (0.02) and zero biases."""
+    weights = paddle.ParamAttr(initializer=nn.initializer.TruncatedNormal(std=0.02))
+    return nn.Linear(in_width, out_width, weight_attr=weights)

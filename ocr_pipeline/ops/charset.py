@@ -78,18 +78,43 @@ class Charset:
         """
         if not text:
             raise LabelError("the label is empty; give its text, or leave the picture out")
-        unknown = self.unknown(text)
-        if unknown:
+        indices = [self._index.get(part, BLANK) for part in self._split(text)]
+        if BLANK in indices:
+            unknown = self.unknown(text)
             named = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in unknown)
             raise LabelError(
                 f"label {text!r}: {named} not in the character set of {self.classes - 1:,} "
                 "characters; correct the label, or train with a character set that has them"
             )
-        return [self._index[char] for char in text]
+        return indices
 
     def unknown(self, text: str) -> list[str]:
         """Return the characters of ``text`` that the set lacks, each once, in order."""
-        return [char for char in dict.fromkeys(text) if char not in self._index]
+        return [part for part in dict.fromkeys(self._split(text)) if part not in self._index]
+
+    def index(self, entry: str) -> int | None:
+        """Return the class of one entry (or the space); None where the set lacks it."""
+        return self._index.get(entry)
+
+    def _split(self, text: str) -> list[str]:
+        """Cut ``text`` into entries; where one of several code points fits, the longest is taken.
+
+        PP-OCRv5's dictionary has ten of two code points (flags).
+        """
+        if not self._long_entries:
+            return list(text)
+        parts = []
+        start = 0
+        while start < len(text):
+            longer = (e for e in self._long_entries if text.startswith(e, start))
+            part = max(longer, key=len, default=text[start])
+            parts.append(part)
+            start += len(part)
+        return parts
+
+    @cached_property
+    def _long_entries(self) -> tuple[str, ...]:
+        return tuple(entry for entry in self.dictionary if len(entry) > 1)
 
     def decode(self, indices: Iterable[int]) -> str:
         """Turn class indices (no blank among them) into text."""

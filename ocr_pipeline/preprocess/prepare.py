@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from ocr_pipeline.artifacts.dataset import Dataset, RecSample, Refusal, Split
 from ocr_pipeline.artifacts.folder import check_target
+from ocr_pipeline.config.image import RecImageSpec
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.errors import DataError, ImageError, LabelError
 from ocr_pipeline.ops.charset import Charset
@@ -22,8 +23,9 @@ OnProgress = Callable[[int, int], None]
 
 def prepare(
     config: PrepareConfig,
-    charset: Charset,
+    charset: Charset | None,
     *,
+    image: RecImageSpec | None = None,
     replace: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
@@ -31,12 +33,14 @@ def prepare(
 
     Args:
         config: lists, folders, input rule.
-        charset: of the recognizer to be trained.
+        charset: of the recognizer to be trained; None: it has none of its own.
+        image: input rule of that recognizer, where ``config`` has none; None: the default one.
         replace: an existing dataset may be replaced.
         on_progress: called after each sample.
 
     Raises:
-        DataError: a list cannot be read, or no sample is left for a split.
+        DataError: a list cannot be read, no sample is left for a split, or the model has no
+            characters of its own and ``dictionary`` names none.
         ArtifactError: the output exists and ``replace`` is false, or cannot be written.
     """
     check_target(config.out, replace=replace)
@@ -44,7 +48,9 @@ def prepare(
     val_lines = [line for path in config.val_labels for line in read_rec_list(path)]
     total = len(train_lines) + len(val_lines)
     report = on_progress or _ignore
-    checker = _Checker(config, charset, lambda done: report(done, total))
+    charset = choose_charset(config, charset, [line.text for line in train_lines if line.image])
+    rule = config.image or image or RecImageSpec()
+    checker = _Checker(config, charset, rule, lambda done: report(done, total))
     train = checker.check(train_lines)
     splits: dict[Split, list[RecSample]]
     if config.val_labels:
@@ -99,6 +105,39 @@ def split_by_text(
     }
 
 
+def choose_charset(config: PrepareConfig, model: Charset | None, texts: Sequence[str]) -> Charset:
+    """Return the dataset's character set.
+
+    Args:
+        config: its ``dictionary`` says which characters.
+        model: character set of the recognizer, None where it has none of its own.
+        texts: labels to take characters from, where no file is named.
+
+    Raises:
+        DataError: no character to choose from.
+        ArtifactError: the named file is not a dictionary.
+    """
+    rule = config.dictionary
+    if rule.mode == "model":
+        if model is None:
+            raise DataError(
+                f"model {config.model} has no characters of its own; set dictionary.mode=new, and "
+                "dictionary.file for a list (else those of the labels are taken)"
+            )
+        return model
+    if rule.file is not None:
+        found: Sequence[str] = Charset.load(rule.file).dictionary
+    else:
+        # Control characters are label faults; the space has a class anyway.
+        found = sorted({c for text in texts for c in text.strip() if c.isprintable() and c != " "})
+    if rule.mode == "union" and model is not None:
+        known = set(model.dictionary)
+        found = [*model.dictionary, *(entry for entry in found if entry not in known)]
+    if not found:
+        raise DataError("the training labels hold no character; check train_labels")
+    return Charset(found)
+
+
 def _ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
 
@@ -107,10 +146,15 @@ class _Checker:
     """Goes through label lines, keeps what can be trained on, and notes the rest."""
 
     def __init__(
-        self, config: PrepareConfig, charset: Charset, on_sample: Callable[[int], None]
+        self,
+        config: PrepareConfig,
+        charset: Charset,
+        image: RecImageSpec,
+        on_sample: Callable[[int], None],
     ) -> None:
         self.config = config
         self.charset = charset
+        self.image = image
         self.on_sample = on_sample
         self.refusals: list[Refusal] = []
         self.stripped = 0
@@ -154,7 +198,7 @@ class _Checker:
             height, width = read_image(path, self.config.limits).shape[:2]
         except ImageError as error:
             return ("unreadable_picture", str(error)), None
-        steps = rec_width(height, width, self.config.image)[1] // self.config.image.time_stride
+        steps = rec_width(height, width, self.image)[1] // self.image.time_stride
         needed = steps_needed(indices)
         if needed > steps:
             detail = (

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import paddle
+from numpy.typing import NDArray
 from paddle import Tensor, nn
 
-from ocr_pipeline.models.layers import ConvNorm, conv_norms
+from ocr_pipeline.models.layers import set_statistics
+
+Moments = NDArray[np.float64]
 
 
 def calibrate(network: nn.Layer, batches: Iterable[Tensor]) -> None:
@@ -14,38 +18,32 @@ def calibrate(network: nn.Layer, batches: Iterable[Tensor]) -> None:
     The function in evaluation mode stays what it was. Without this, the first training step
     normalises by statistics that the weights never knew, and accuracy collapses.
 
+    Normalisations that ``predict`` does not pass (branches for training only, fresh) stay as they
+    are.
+
     Args:
         network: trainable form.
         batches: images ``[N, 3, H, W]`` float32; a few suffice.
     """
-    sums: dict[int, list[Tensor]] = {}
-    units = list(conv_norms(network))
+    norms = [layer for layer in network.sublayers() if isinstance(layer, nn.BatchNorm2D)]
+    seen: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
 
-    def watch(unit: ConvNorm) -> None:
-        def record(_layer: nn.Layer, _inputs: tuple[Tensor, ...], out: Tensor) -> None:
-            moments = [out.mean(axis=[0, 2, 3]), (out * out).mean(axis=[0, 2, 3])]
-            seen = sums.get(id(unit))
-            sums[id(unit)] = (
-                [*moments, paddle.ones([1])]
-                if seen is None
-                else [a + b for a, b in zip(seen, [*moments, paddle.ones([1])], strict=True)]
-            )
+    def record(norm: nn.BatchNorm2D, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].astype("float32")
+        moments = paddle.stack([x.mean(axis=[0, 2, 3]), (x * x).mean(axis=[0, 2, 3])])
+        seen[id(norm)].append(moments.numpy().astype(np.float64))
 
-        hooks.append(unit.conv.register_forward_post_hook(record))
-
-    hooks: list[nn.layer.layers.HookRemoveHelper] = []
-    for unit in units:
-        watch(unit)
+    hooks = [norm.register_forward_pre_hook(record) for norm in norms]
     was_training = network.training
     network.eval()
     with paddle.no_grad():
         for images in batches:
-            network(images)
-        for unit in units:
-            first, second, count = sums[id(unit)]
-            mean = first / count
-            unit.set_statistics(mean, paddle.clip(second / count - mean * mean, min=0.0))
+            network.predict(images)
     for hook in hooks:
         hook.remove()
     if was_training:
         network.train()
+    for norm in norms:
+        if moments := seen[id(norm)]:
+            mean, square = np.mean(moments, axis=0)
+            set_statistics(norm, mean, np.maximum(square - mean * mean, 0.0))

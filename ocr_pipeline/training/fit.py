@@ -101,7 +101,8 @@ def fit(
         step = resume_from.card.step
         best = Checkpoint.load(run_dir)
         state = resume_from.train_state() or {}
-        scaler.load_state_dict(_take_scaler(state))
+        if scaling := _take_scaler(state):  # none where training was not in float16 until now
+            scaler.load_state_dict(scaling)
         set_state(optimizer, task.network, state)
         log.truncate_after(step)
     task.network.train()

@@ -20,13 +20,18 @@ from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.ops.charset import BLANK, Charset
 from ocr_pipeline.ops.ctc import steps_needed
 from ocr_pipeline.ops.decode import read_image
+from ocr_pipeline.ops.nrtr_tokens import encode_tokens
 from ocr_pipeline.ops.resize import rec_width
 from ocr_pipeline.training.batches import LineBatches, RecBatch
 from ocr_pipeline.training.calibrate import calibrate
 from ocr_pipeline.training.fit import Progress, fit
+from ocr_pipeline.training.nrtr_loss import nrtr_loss
 from ocr_pipeline.training.precision import choose_device, choose_precision
 from ocr_pipeline.versions import made_by
-from ocr_pipeline.weights.source import get_weights, load_trainable
+from ocr_pipeline.weights.fresh import FRESH_NAMES, load_fresh
+from ocr_pipeline.weights.reform import with_charset, with_spec
+from ocr_pipeline.weights.source import load_trainable
+from ocr_pipeline.weights.tensors import get_weights
 from ocr_pipeline.weights.trainable import TrainableModel
 
 _GOLDEN_LINES = 8
@@ -50,12 +55,24 @@ class RecTask:
         self.network = model.network
         engine = NetworkEngine(self.network, task="rec")
         self._recognizer = Recognizer(engine, spec, charset, batch=batch)
+        self._classes = spec.classes
+        self._guided = spec.guide
         self._val = val
         self._image_root = image_root
 
     def loss(self, batch: RecBatch) -> dict[str, Tensor]:
-        """Mean CTC loss of the batch's lines."""
-        (logits,) = self.network(batch.images)
+        """Mean CTC loss of the batch's lines; with a guide, its loss as well and their sum."""
+        if not self._guided:
+            return {"total": self._ctc(self.network(batch.images).logits, batch)}
+        lengths = batch.label_lengths.tolist()
+        labels = [row[:n] for row, n in zip(batch.labels.tolist(), lengths, strict=True)]
+        tokens, targets = encode_tokens(labels, classes=self._classes)
+        out = self.network(batch.images, paddle.to_tensor(tokens))
+        ctc = self._ctc(out.logits, batch)
+        guide = nrtr_loss(out.guide_logits, paddle.to_tensor(targets))
+        return {"total": ctc + guide, "ctc": ctc, "guide": guide}
+
+    def _ctc(self, logits: Tensor, batch: RecBatch) -> Tensor:
         steps = logits.shape[1]
         losses = F.ctc_loss(
             logits.astype("float32").transpose([1, 0, 2]),  # [T, N, K]
@@ -65,7 +82,7 @@ class RecTask:
             blank=BLANK,
             reduction="none",
         )
-        return {"total": losses.mean()}
+        return losses.mean()
 
     def evaluate(self) -> dict[str, float]:
         """Exact match, character error rate and 1-NED, raw and normalised, percent."""
@@ -96,8 +113,9 @@ def train_recognizer(
     progress.note(f"device {device}, {precision.reason}")
     last = _check_run(config, resume=resume)
     dataset = Dataset.load(config.dataset)
-    model = load_trainable(str(last.folder) if last else config.start)
-    spec = _spec_of(model, dataset, config)
+    model = _resumed(last, dataset) if last else _started(config, dataset, progress)
+    spec = model.spec
+    assert isinstance(spec, RecModelSpec)  # noqa: S101  (both made sure)
     train = dataset.samples("train")
     _check_lengths(train, dataset.charset, spec)
     batches = LineBatches(
@@ -112,7 +130,7 @@ def train_recognizer(
     )
     val = dataset.samples("val")
     task = RecTask(model, spec, dataset.charset, val, dataset.image_root, batch=config.batch)
-    if last is None:
+    if last is None and config.start not in FRESH_NAMES:
         first = itertools.islice(batches.from_step(0), config.calibration_batches)
         calibrate(model.network, (batch.images for batch in first))
     golden = [read_image(dataset.image_root / s.image) for s in val[:_GOLDEN_LINES]]
@@ -187,14 +205,32 @@ def _check_lengths(samples: Sequence[RecSample], charset: Charset, spec: RecMode
             )
 
 
-def _spec_of(model: TrainableModel, dataset: Dataset, config: RecTrainConfig) -> RecModelSpec:
-    if not isinstance(model.spec, RecModelSpec) or model.charset is None:
-        raise TrainingError(f"start {config.start!r} is a detector; name a recognizer")
+def _resumed(last: Checkpoint, dataset: Dataset) -> TrainableModel:
+    model = load_trainable(str(last.folder))
     if model.charset != dataset.charset:
         raise ArtifactError(
-            f"{dataset.folder}: made for a character set of {dataset.charset.classes} classes, "
-            f"{config.start} has {model.charset.classes}; prepare again with model={config.start}"
+            f"{dataset.folder}: its character set of {dataset.charset.classes} classes is not the "
+            f"run's; resume with the dataset that {last.folder} was trained on"
         )
-    if config.image is None:
-        return model.spec
-    return model.spec.model_copy(update={"image": config.image})
+    return model
+
+
+def _started(config: RecTrainConfig, dataset: Dataset, progress: Progress) -> TrainableModel:
+    """The start model with the character set, form, guide and input rule that are wanted."""
+    if config.start in FRESH_NAMES:
+        paddle.seed(config.seed)
+        model = load_fresh(config.start, dataset.charset)
+    else:
+        model = load_trainable(config.start)
+    if not isinstance(model.spec, RecModelSpec):
+        raise TrainingError(f"start {config.start!r} is a detector; name a recognizer")
+    model, change = with_charset(model, dataset.charset, config.charset)
+    if change.new or change.dropped:
+        progress.note(f"character set: {change.sentence()}")
+    wanted: dict[str, object] = {"guide": config.guide}
+    if config.form is not None:
+        wanted["form"] = config.form
+    if config.image is not None:
+        wanted["image"] = config.image
+    values = {**model.spec.model_dump(), **wanted}
+    return with_spec(model, RecModelSpec.model_validate(values))

@@ -7,6 +7,7 @@ import paddle
 from paddle import nn
 
 from ocr_pipeline.errors import WeightsError
+from ocr_pipeline.models.layers import ConvNorm, FoldableConv, LearnableAffine, set_norm
 from ocr_pipeline.weights.records import Array, Kind, Record
 
 _KINDS: list[tuple[type[nn.Layer], Kind]] = [
@@ -15,7 +16,20 @@ _KINDS: list[tuple[type[nn.Layer], Kind]] = [
     (nn.BatchNorm2D, "batch_norm"),
     (nn.LayerNorm, "layer_norm"),
     (nn.Linear, "linear"),
+    (LearnableAffine, "affine"),
 ]
+
+
+class PairingError(WeightsError):
+    """The file's layers are not the network's.
+
+    Attributes:
+        used: how many records had fitted.
+    """
+
+    def __init__(self, message: str, used: int) -> None:
+        super().__init__(message)
+        self.used = used
 
 
 def load_records(
@@ -23,11 +37,12 @@ def load_records(
 ) -> int:
     """Fill ``network`` with the released weights; it then says the same in evaluation mode.
 
-    The network is run once to learn the order of its layers. A batch normalisation that the file
-    has folded into its convolution becomes an identity that carries the convolution's bias.
+    The network's ``predict`` is run once to learn the order of its layers. A unit whose
+    normalisations the file has folded takes the folded kernel, whatever its training form; layers
+    that ``predict`` does not pass (branches for training only) keep their fresh weights.
 
     Args:
-        network: trainable form.
+        network: trainable form, either one.
         records: from a reader, in graph order.
         input_shape: of a small input, ``[N, C, H, W]``.
         source: name of the file, for messages.
@@ -36,38 +51,88 @@ def load_records(
         The number of records used: all of them.
 
     Raises:
-        WeightsError: a layer and its record differ in kind or shape, or one list is longer.
+        PairingError: a layer and its record differ in kind or shape, or one list is longer.
     """
-    pending_bias: Array | None = None
-    used = 0
+    queue = _Queue(records, source)
     with paddle.no_grad():
         for name, layer, kind in _layers_in_order(network, input_shape):
-            record = records[used] if used < len(records) else None
-            if kind == "batch_norm":
-                if record is not None and record.kind == "batch_norm":
-                    _set_batch_norm(name, layer, record, pending_bias, source)
-                    used += 1
-                else:
-                    _set_identity(layer, pending_bias)
-                pending_bias = None
-                continue
-            if pending_bias is not None:
-                raise WeightsError(f"{source}: the layer before {name} has a bias; expected none")
-            record = _check(name, layer, kind, record, used, source)
-            layer.weight.set_value(record.weight.reshape(layer.weight.shape))
-            if layer.bias is None:
-                pending_bias = record.bias
-            elif record.bias is None:
-                raise WeightsError(f"{source}: record {used} ({record.node}) for {name}: no bias")
+            if isinstance(layer, FoldableConv):
+                _fill_unit(name, layer, queue)
+            elif kind == "batch_norm":
+                _set_batch_norm(layer, queue.take(name, kind, layer.weight.shape), None)
+            elif kind == "affine":
+                record = queue.take(name, kind, [1])
+                layer.scale.set_value(record.weight)
+                layer.bias.set_value(queue.bias(name, record))
             else:
-                layer.bias.set_value(record.bias)
-            used += 1
-    if used != len(records):
-        raise WeightsError(
-            f"{source}: {len(records)} layers in the file, {used} in the network; first left over: "
-            f"{_describe(records[used])}. Is this another family or size?"
-        )
-    return used
+                _fill_plain(name, layer, queue.take(name, kind, layer.weight.shape), queue)
+    queue.check_empty()
+    return len(records)
+
+
+class _Queue:
+    """Records in order, each checked against the layer that takes it."""
+
+    def __init__(self, records: Sequence[Record], source: str) -> None:
+        self.records = records
+        self.used = 0
+        self.source = source
+
+    def take(self, name: str, kind: Kind, shape: Sequence[int]) -> Record:
+        expected = f"{name}: {kind} {list(shape)}"
+        if self.used == len(self.records):
+            raise self._error(f"no record left for {expected}; the file holds {self.used}")
+        record = self.records[self.used]
+        if record.kind != kind or _shape(record) != list(shape):
+            raise self._error(
+                f"record {self.used} does not fit: the network expects {expected}, the file has "
+                f"{_describe(record)}. Is this another family, size or dictionary?"
+            )
+        self.used += 1
+        return record
+
+    def next_is(self, kind: Kind) -> bool:
+        return self.used < len(self.records) and self.records[self.used].kind == kind
+
+    def bias(self, name: str, record: Record) -> Array:
+        if record.bias is None:
+            raise self._error(f"{_describe(record)} for {name} has no bias")
+        return record.bias
+
+    def check_empty(self) -> None:
+        if self.used != len(self.records):
+            raise self._error(
+                f"{len(self.records)} layers in the file, {self.used} in the network; first left "
+                f"over: {_describe(self.records[self.used])}. Is this another family or size?"
+            )
+
+    def refuse_bias(self, name: str, record: Record) -> None:
+        if record.bias is not None:
+            raise self._error(f"{_describe(record)} for {name} has a bias; expected none")
+
+    def _error(self, message: str) -> PairingError:
+        return PairingError(f"{self.source}: {message}", self.used)
+
+
+def _fill_unit(name: str, unit: FoldableConv, queue: _Queue) -> None:
+    kind: Kind = "conv_transpose" if unit.transposed else "conv"
+    record = queue.take(name, kind, unit.kernel_shape)
+    weight = record.weight.reshape(unit.kernel_shape)
+    if isinstance(unit, ConvNorm) and queue.next_is("batch_norm"):
+        assert unit.norm is not None  # noqa: S101  (trainable form)
+        norm = queue.take(f"{name}.norm", "batch_norm", unit.norm.weight.shape)
+        unit.conv.weight.set_value(weight)
+        _set_batch_norm(unit.norm, norm, record.bias)
+    else:
+        unit.set_folded(weight, queue.bias(name, record))
+
+
+def _fill_plain(name: str, layer: nn.Layer, record: Record, queue: _Queue) -> None:
+    layer.weight.set_value(record.weight.reshape(layer.weight.shape))
+    if layer.bias is not None:
+        layer.bias.set_value(queue.bias(name, record))
+    else:
+        queue.refuse_bias(name, record)
 
 
 def _layers_in_order(
@@ -75,18 +140,16 @@ def _layers_in_order(
 ) -> list[tuple[str, nn.Layer, Kind]]:
     order: list[tuple[str, nn.Layer, Kind]] = []
     hooks = []
-    for name, layer in network.named_sublayers():
-        kind = next((kind for type_, kind in _KINDS if isinstance(layer, type_)), None)
-        if kind is not None:
-            entry = (name, layer, kind)
-            hooks.append(
-                layer.register_forward_post_hook(
-                    lambda _layer, _inputs, _outputs, entry=entry: order.append(entry)
-                )
+    for name, layer, kind in _weight_carriers(network, ""):
+        entry = (name, layer, kind)
+        hooks.append(
+            layer.register_forward_post_hook(
+                lambda _layer, _inputs, _outputs, entry=entry: order.append(entry)
             )
+        )
     was_training = network.training
     network.eval()
-    network(paddle.zeros(list(input_shape)))
+    network.predict(paddle.zeros(list(input_shape)))
     if was_training:
         network.train()
     for hook in hooks:
@@ -94,42 +157,32 @@ def _layers_in_order(
     return order
 
 
-def _check(
-    name: str, layer: nn.Layer, kind: Kind, record: Record | None, number: int, source: str
-) -> Record:
-    expected = f"{name}: {kind} {list(layer.weight.shape)}"
-    if record is None:
-        raise WeightsError(f"{source}: no record left for {expected}; the file holds {number}")
+def _weight_carriers(layer: nn.Layer, name: str) -> list[tuple[str, nn.Layer, Kind]]:
+    """Units and layers that take records; what stands inside a unit is the unit's own matter."""
+    if isinstance(layer, FoldableConv):
+        return [(name, layer, "conv")]
+    kind = next((kind for type_, kind in _KINDS if isinstance(layer, type_)), None)
+    if kind is not None:
+        return [(name, layer, kind)]
+    found: list[tuple[str, nn.Layer, Kind]] = []
+    for child_name, child in layer.named_children():
+        found += _weight_carriers(child, f"{name}.{child_name}" if name else child_name)
+    return found
+
+
+def _set_batch_norm(norm: nn.Layer, record: Record, conv_bias: Array | None) -> None:
+    if record.bias is None or record.mean is None or record.variance is None:
+        raise WeightsError(f"{_describe(record)}: bias, mean and variance are needed")
+    mean = record.mean if conv_bias is None else record.mean - conv_bias
+    set_norm(norm, record.weight, record.bias, mean, record.variance)
+
+
+def _shape(record: Record) -> list[int]:
     shape = list(record.weight.shape)
     # A 1-D convolution in the file is a 2-D one of height 1 here.
     if record.kind == "conv" and len(shape) == 3:
         shape.insert(2, 1)
-    if record.kind != kind or shape != list(layer.weight.shape):
-        raise WeightsError(
-            f"{source}: record {number} does not fit: the network expects {expected}, the file has "
-            f"{_describe(record)}. Is this another family, size or dictionary?"
-        )
-    return record
-
-
-def _set_batch_norm(
-    name: str, layer: nn.Layer, record: Record, conv_bias: Array | None, source: str
-) -> None:
-    if record.weight.shape != tuple(layer.weight.shape):
-        raise WeightsError(f"{source}: {name} {layer.weight.shape} against {_describe(record)}")
-    assert record.mean is not None  # noqa: S101  (a batch_norm record is complete)
-    layer.weight.set_value(record.weight)
-    layer.bias.set_value(record.bias)
-    layer._mean.set_value(record.mean if conv_bias is None else record.mean - conv_bias)
-    layer._variance.set_value(record.variance)
-
-
-def _set_identity(layer: nn.Layer, conv_bias: Array | None) -> None:
-    channels = layer.weight.shape[0]
-    layer._mean.set_value(np.zeros(channels, np.float32))
-    layer._variance.set_value(np.ones(channels, np.float32))
-    layer.weight.set_value(np.full(channels, np.sqrt(1 + layer._epsilon), np.float32))
-    layer.bias.set_value(np.zeros(channels, np.float32) if conv_bias is None else conv_bias)
+    return [1] if record.kind == "affine" and np.prod(shape) == 1 else shape
 
 
 def _describe(record: Record) -> str:

@@ -1,35 +1,50 @@
-"""One word for where a model comes from: a released name, a checkpoint folder, a run folder."""
+"""One word for where a model comes from: a name, an inference model, a checkpoint, a run."""
 
+import os
 from pathlib import Path
+from typing import Literal
 
-import paddle
-from paddle import nn
-
-from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors
+from ocr_pipeline.artifacts.checkpoint import CARD_NAME, Checkpoint, step_folders
+from ocr_pipeline.artifacts.exported import CARD_NAME as EXPORTED_CARD
+from ocr_pipeline.config.image import RecImageSpec
+from ocr_pipeline.config.model import RecModelSpec
 from ocr_pipeline.errors import WeightsError
 from ocr_pipeline.models.build import build_network
-from ocr_pipeline.weights.catalog import RELEASED_NAMES
+from ocr_pipeline.ops.charset import Charset
+from ocr_pipeline.weights.catalog import (
+    RELEASED_NAMES,
+    find_release,
+    released_charset,
+    released_name,
+)
+from ocr_pipeline.weights.fresh import FRESH_NAMES, fresh_image
+from ocr_pipeline.weights.inference_folder import load_inference_model
 from ocr_pipeline.weights.released import load_released
+from ocr_pipeline.weights.tensors import set_weights
 from ocr_pipeline.weights.trainable import TrainableModel
+
+SourceKind = Literal["released", "inference", "checkpoint"]
+_MODEL_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".onnx")
 
 
 def load_trainable(source: str) -> TrainableModel:
-    """Load a released model by name, or a checkpoint by folder (a run's folder: its best one).
+    """Load a model to train, evaluate or export.
+
+    Args:
+        source: a released model's name (ours or the official one), the file or folder of an
+            inference model, a checkpoint's folder, or a run's folder (its best checkpoint).
 
     Raises:
-        WeightsError: neither a known name nor a folder; or tensors that do not fit the network.
+        WeightsError: none of these, or weights that do not fit any known network.
         ArtifactError: the folder is not a complete checkpoint.
         AssetError: a released file cannot be fetched.
     """
-    if source in RELEASED_NAMES:
-        return load_released(source)
-    folder = Path(source)
-    if not folder.exists():
-        raise WeightsError(
-            f"{source!r}: neither a released model ({', '.join(RELEASED_NAMES)}) nor a folder of a "
-            "checkpoint; check the spelling or the path"
-        )
-    checkpoint = Checkpoint.load(folder)
+    kind, place = resolve(source)
+    if kind == "released":
+        return load_released(place)
+    if kind == "inference":
+        return load_inference_model(Path(place))
+    checkpoint = Checkpoint.load(Path(place))
     network = build_network(checkpoint.card.model)
     set_weights(network, checkpoint.weights(), source=str(checkpoint.folder))
     network.eval()
@@ -44,29 +59,58 @@ def load_trainable(source: str) -> TrainableModel:
     )
 
 
-def get_weights(network: nn.Layer) -> Tensors:
-    """Structured name to array, of all parameters and running statistics."""
-    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+def recognizer_rules(source: str) -> tuple[Charset | None, RecImageSpec]:
+    """Return character set and input rule of a recognizer; see :func:`load_trainable`.
 
-
-def set_weights(network: nn.Layer, tensors: Tensors, *, source: str) -> None:
-    """Fill ``network``; every tensor must be there, and fit.
+    A network that is trained from scratch has no character set of its own: None.
 
     Raises:
-        WeightsError: missing, extra or misshapen tensors; all listed.
+        WeightsError: it is a detector; or as :func:`load_trainable`.
     """
-    wanted = network.state_dict()
-    faults = [f"missing {name}" for name in wanted if name not in tensors]
-    faults += [f"extra {name}" for name in tensors if name not in wanted]
-    faults += [
-        f"{name} {list(tensors[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in tensors and list(tensors[name].shape) != list(tensor.shape)
-    ]
-    if faults:
+    if source in FRESH_NAMES:
+        return None, fresh_image(source)
+    kind, place = resolve(source)
+    if kind == "released":
+        charset, spec = released_charset(place), find_release(place).spec
+        assert isinstance(spec, RecModelSpec)  # noqa: S101  (a detector has no character set)
+        return charset, spec.image
+    model = load_trainable(source)
+    if model.charset is None or not isinstance(model.spec, RecModelSpec):
+        raise WeightsError(f"{source}: a detector has no character set; name a recognizer")
+    return model.charset, model.spec.image
+
+
+def resolve(source: str) -> tuple[SourceKind, str]:
+    """Return what ``source`` is, and our name or the path of it.
+
+    An official name that the catalog lacks is looked for where ``paddleocr`` keeps its downloads.
+
+    Raises:
+        WeightsError: nothing of that name.
+    """
+    if name := released_name(source):
+        return "released", name
+    path = Path(source)
+    if (path / EXPORTED_CARD).exists():
         raise WeightsError(
-            f"{source}: {len(faults)} tensors do not fit the network: {'; '.join(faults[:10])}"
+            f"{source}: an exported model, which is not trained or exported again; give the "
+            "checkpoint that it was made from"
         )
-    with paddle.no_grad():
-        for name, tensor in wanted.items():
-            tensor.set_value(tensors[name])
+    if path.is_dir():
+        is_checkpoint = (path / CARD_NAME).exists() or bool(step_folders(path))
+        return ("checkpoint" if is_checkpoint else "inference"), source
+    if path.is_file() and path.suffix.lower() in _MODEL_SUFFIXES:
+        return "inference", source
+    for folder in official_caches():
+        if (folder / source).is_dir() and Path(source).name == source:
+            return "inference", str(folder / source)
+    raise WeightsError(
+        f"{source!r}: neither a released model ({', '.join(RELEASED_NAMES)}), nor the file or "
+        "folder of an inference model, nor a folder of a checkpoint; check the spelling or the path"
+    )
+
+
+def official_caches() -> list[Path]:
+    """Folders in which ``paddleocr`` and ``paddlex`` keep downloaded models."""
+    base = os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex"
+    return [Path(base) / "official_models"]

@@ -60,7 +60,8 @@ def test_an_export_that_computes_something_else_is_refused(
 ) -> None:
     def wrong_fold(network: object) -> None:
         layers.fold(network)
-        bias = next(layers.conv_norms(network)).conv.bias
+        _, unit = next(layers.named_units(network))
+        bias = unit.conv.bias
         bias.set_value(bias * 1.2)
 
     monkeypatch.setattr(static, "fold", wrong_fold)

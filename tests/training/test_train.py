@@ -14,7 +14,7 @@ import pytest
 from ocr_pipeline.artifacts.checkpoint import Checkpoint
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.config.train import AmpConfig, RecTrainConfig
-from ocr_pipeline.errors import ArtifactError, TrainingError
+from ocr_pipeline.errors import ArtifactError, TrainingError, WeightsError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.golden import golden_lines
 from ocr_pipeline.preprocess import prepare
@@ -152,7 +152,7 @@ def test_a_detector_or_another_character_set_cannot_be_trained_on_lines(
     with pytest.raises(TrainingError, match="'ppocrv6_tiny_det' is a detector"):
         train_recognizer(detector, Silent())
     other = config(dataset, tmp_path / "b", start="ppocrv6_small_rec")
-    with pytest.raises(ArtifactError, match="6906 classes.*18710; prepare again"):
+    with pytest.raises(WeightsError, match="18710 classes, the dataset 6906 .*prepare again"):
         train_recognizer(other, Silent())
 
 

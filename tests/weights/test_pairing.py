@@ -11,7 +11,8 @@ from ocr_pipeline.models.build import build_network
 from ocr_pipeline.weights.catalog import find_release, released_charset, released_file
 from ocr_pipeline.weights.onnx_reader import read_onnx
 from ocr_pipeline.weights.pairing import load_records
-from ocr_pipeline.weights.source import get_weights, load_trainable, set_weights
+from ocr_pipeline.weights.source import load_trainable
+from ocr_pipeline.weights.tensors import get_weights, set_weights
 
 DET_INPUT, REC_INPUT = [1, 3, 64, 64], [1, 3, 48, 64]
 
