@@ -1,10 +1,14 @@
-# make demo   the whole pipeline on rendered slips, about five minutes on two cores
-# make test   the tests
+# make demo            the whole pipeline on rendered slips, about five minutes on two cores
+# make test            the tests
+# make test-paddle26   those of preparing and training, on Paddle 2.6.2 (docs/paddle26.md)
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+PYTHON26 ?= python3.11
+VENV26 ?= .venv-paddle26
+PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint setup lock clean
+.PHONY: demo test test-slow test-paddle26 lint setup setup-paddle26 lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,8 +21,17 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	sys.exit(not ok and "Python %d.%d found; 3.11 to 3.13 needed: make PYTHON=python3.11" % sys.version_info[:2])'
 	@echo "setting up $(VENV) (about 800 MB, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	@$(RUN) -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(RUN) $(PIP_INSTALL) --require-hashes --requirement requirements/dev.txt
+	@$(RUN) $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup-paddle26: $(VENV26)/.ready
+
+$(VENV26)/.ready: requirements/paddle26.txt pyproject.toml
+	@echo "setting up $(VENV26) (about 850 MB, once)"
+	@$(PYTHON26) -m venv $(VENV26)
+	@$(VENV26)/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements/paddle26.txt
+	@$(VENV26)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup
@@ -30,6 +43,12 @@ test: setup
 test-slow: setup
 	@$(RUN) -m pytest -m slow -rP --durations=10
 
+test-paddle26: setup-paddle26
+	@$(VENV26)/bin/python -m pytest tests/artifacts tests/config tests/models tests/ops \
+	  tests/preprocess tests/training tests/weights \
+	  --deselect tests/models/test_crnn.py::test_the_exported_program_says_the_same_at_any_width_and_batch \
+	  --deselect tests/weights/test_pir_reader.py::test_what_this_paddle_saves_is_read_back
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -37,13 +56,16 @@ lint: setup
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/hadolint Dockerfile
 
+COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
+  --no-annotate --no-emit-index-url pyproject.toml
+
 # Needs uv; writes hashes for Python 3.11 to 3.13.
 lock:
-	for extra in train serve dev; do \
-	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	    --no-annotate --no-emit-index-url --extra $$extra pyproject.toml \
-	    --output-file requirements/$$extra.txt || exit 1; \
+	for extra in train serve dev official; do \
+	  $(COMPILE) --universal --extra $$extra --output-file requirements/$$extra.txt || exit 1; \
 	done
+	$(COMPILE) --python-platform linux --extra paddle26 --extra test \
+	  --output-file requirements/paddle26.txt
 
 clean:
-	rm -rf work $(VENV)
+	rm -rf work $(VENV) $(VENV26)

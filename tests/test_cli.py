@@ -68,6 +68,26 @@ def test_a_picture_is_read_as_text_json_and_drawing(
     assert set(answer["dropped"]) == {"too_small", "low_score", "over_limit", "no_text"}
 
 
+def test_upside_down_lines_are_read_unless_told_otherwise(
+    exported_tiny: ExportedPair, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.png"
+    turned = cv2.rotate(golden_pages()[0], cv2.ROTATE_180)
+    path.write_bytes(cv2.imencode(".png", turned)[1].tobytes())
+    results = [cli("read", path, *models(exported_tiny), *off) for off in ([], ["--no-turn"])]
+    assert [result.returncode for result in results] == [0, 0]
+    assert ["TOTAL 1,280.50" in result.stdout for result in results] == [True, False]
+
+
+def test_evaluate_turns_lines_only_when_told(exported_tiny: ExportedPair, tmp_path: Path) -> None:
+    line = cv2.rotate(golden_lines()[1], cv2.ROTATE_180)
+    (tmp_path / "0.png").write_bytes(cv2.imencode(".png", line)[1].tobytes())
+    labels = tmp_path / "labels.txt"
+    labels.write_text("0.png\tTOTAL 1,280.50")
+    results = [cli("evaluate", exported_tiny.rec, labels, "--json", *on) for on in ([], ["--turn"])]
+    assert [json.loads(result.stdout)["exact"] for result in results] == [0.0, 100.0]
+
+
 def test_a_bad_picture_does_not_sink_the_others(
     page: Path, exported_tiny: ExportedPair, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
+from ocr_pipeline.config.orientation import OrientationConfig
 
 
 class ServeConfig(Config):
@@ -19,6 +20,8 @@ class ServeConfig(Config):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0: any free one."""
     engine: EngineConfig = EngineConfig()
+    orientation: OrientationConfig = OrientationConfig()
+    """Lines that stand upside-down."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
     max_waiting: PositiveInt = 16

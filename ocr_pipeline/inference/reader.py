@@ -1,16 +1,22 @@
 """Picture to text: detect, cut out, recognise, put into reading order."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
+from ocr_pipeline.config.orientation import OrientationConfig
 from ocr_pipeline.inference.detector import Detector
 from ocr_pipeline.inference.load import load_detector, load_recognizer
+from ocr_pipeline.inference.orientation import OrientedLine, TurningRecognizer
 from ocr_pipeline.inference.recognizer import Recognizer
+from ocr_pipeline.ops.db_decode import TextPolygon
 from ocr_pipeline.ops.decode import BGRImage, decode_image, read_image
 from ocr_pipeline.ops.geometry import Points, crop_line, reading_order
 
@@ -22,9 +28,11 @@ class ReadLine:
     Attributes:
         text: what it says; never empty.
         confidence: mean probability of its characters, in [0, 1].
-        points: ``[4, 2]`` float32 (x, y) px of the picture, clockwise from top-left.
+        points: ``[4, 2]`` float32 (x, y) px of the picture, clockwise from top-left; on a turned
+            line from bottom-right, where its text begins. ``crop_line`` of them is what was read.
         score: how sure the detector is, in [0, 1].
         row: number of its row on the page, from 0.
+        turned: the line stands upside-down in the picture.
     """
 
     text: str
@@ -32,6 +40,7 @@ class ReadLine:
     points: Points
     score: float
     row: int
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class PageText:
     """All that was read on one picture.
 
     Attributes:
-        lines: in reading order.
+        lines: in reading order; that of a page whose text is mostly turned begins at its foot.
         width, height: of the picture, px.
         dropped: regions that gave no line, per reason; all counted.
         milliseconds: wall time per step.
@@ -72,6 +81,7 @@ class PageText:
                     "points": [[round(float(v), 1) for v in point] for point in line.points],
                     "score": round(line.score, 4),
                     "row": line.row,
+                    "turned": line.turned,
                 }
                 for line in self.lines
             ],
@@ -84,15 +94,29 @@ class OcrReader:
     """Reads whole pictures with one exported detector and one exported recognizer.
 
     Calls from several threads are served one after another.
+
+    Args:
+        detector: finds the lines.
+        recognizer: reads them.
+        orientation: of lines that may stand upside-down; the defaults look for them.
     """
 
-    def __init__(self, detector: Detector, recognizer: Recognizer) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        recognizer: Recognizer,
+        orientation: OrientationConfig | None = None,
+    ) -> None:
         self.detector = detector
-        self.recognizer = recognizer
+        self.recognizer = TurningRecognizer(recognizer, orientation or OrientationConfig())
 
     @classmethod
     def load(
-        cls, detector: Path | str, recognizer: Path | str, engine: EngineConfig | None = None
+        cls,
+        detector: Path | str,
+        recognizer: Path | str,
+        engine: EngineConfig | None = None,
+        orientation: OrientationConfig | None = None,
     ) -> "OcrReader":
         """Load two exported models, each a folder made by ``scripts/export.py``.
 
@@ -104,6 +128,7 @@ class OcrReader:
         return cls(
             load_detector(ExportedModel.load(Path(detector)), engine),
             load_recognizer(ExportedModel.load(Path(recognizer)), engine),
+            orientation,
         )
 
     def read(
@@ -131,15 +156,7 @@ class OcrReader:
         crops = [crop_line(image, polygon.points) for polygon in found.polygons]
         texts = self.recognizer.recognize(crops)
         recognised = time.perf_counter()
-        lines = []
-        kept = [index for index, text in enumerate(texts) if text.text]
-        rows = reading_order([found.polygons[index].points for index in kept])
-        for row, members in enumerate(rows):
-            for member in members:
-                polygon, text = found.polygons[kept[member]], texts[kept[member]]
-                lines.append(
-                    ReadLine(text.text, text.confidence, polygon.points, polygon.score, row)
-                )
+        lines = _page_lines(found.polygons, texts)
         return PageText(
             lines=lines,
             width=image.shape[1],
@@ -148,7 +165,7 @@ class OcrReader:
                 "too_small": found.too_small,
                 "low_score": found.low_score,
                 "over_limit": found.over_limit,
-                "no_text": len(texts) - len(kept),
+                "no_text": len(texts) - len(lines),
             },
             milliseconds={
                 "decode": 1000 * (decoded - started),
@@ -157,3 +174,26 @@ class OcrReader:
                 "total": 1000 * (time.perf_counter() - started),
             },
         )
+
+
+def _page_lines(polygons: Sequence[TextPolygon], texts: Sequence[OrientedLine]) -> list[ReadLine]:
+    """The regions with text, in reading order."""
+    kept = [(p, t) for p, t in zip(polygons, texts, strict=True) if t.text]
+    characters = sum(len(text.text) for _, text in kept)
+    on_its_head = 2 * sum(len(text.text) for _, text in kept if text.turned) > characters
+    # Minus: the whole page turned by 180 degrees about its origin, so that its text is upright.
+    rows = reading_order([-_half_turn(p.points) if on_its_head else p.points for p, _ in kept])
+    lines = []
+    for row, members in enumerate(rows):
+        for member in members:
+            polygon, text = kept[member]
+            points = _half_turn(polygon.points) if text.turned else polygon.points
+            lines.append(
+                ReadLine(text.text, text.confidence, points, polygon.score, row, text.turned)
+            )
+    return lines
+
+
+def _half_turn(points: Points) -> Points:
+    """The same corners, beginning at the opposite one."""
+    return np.roll(points, 2, axis=0)

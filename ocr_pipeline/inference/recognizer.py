@@ -29,7 +29,7 @@ class Recognizer:
         self.charset = charset
         self.batch = batch
 
-    def recognize(self, lines: Sequence[BGRImage]) -> list[TextLine]:
+    def recognize(self, lines: Sequence[BGRImage]) -> Sequence[TextLine]:
         """Read lines, each ``[h, w, 3]`` uint8 BGR; one result per line, in order.
 
         Lines are batched with others of the same bucket only, so what is read on one does not

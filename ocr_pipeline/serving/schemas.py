@@ -9,10 +9,12 @@ class Line(BaseModel):
     text: str = Field(examples=["合计 ¥128.50"])
     confidence: float = Field(ge=0, le=1, description="mean probability of the characters")
     points: list[tuple[float, float]] = Field(
-        description="four corners (x, y) in px of the upright picture, clockwise from top-left"
+        description="four corners (x, y) in px of the upright picture, clockwise from top-left; "
+        "of a turned line from bottom-right"
     )
     score: float = Field(ge=0, le=1, description="how sure the detector is of the region")
-    row: int = Field(ge=0, description="row of the page, from the top")
+    row: int = Field(ge=0, description="row of the page, in reading order")
+    turned: bool = Field(description="the line stands upside-down in the picture")
 
 
 class OcrAnswer(BaseModel):

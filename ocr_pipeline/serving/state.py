@@ -100,7 +100,7 @@ class ReaderState:
             role: f"{model.card.name} ({model.card.checkpoint[:12]})"
             for role, model in (("detector", detector_model), ("recognizer", recognizer_model))
         }
-        return OcrReader(detector, recognizer)
+        return OcrReader(detector, recognizer, config.orientation)
 
 
 def _take_sigterm_back() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from paddle import nn
+from pydantic import ValidationError
 
 from ocr_pipeline.assets import sha256_of
 from ocr_pipeline.config.image import DBDecodeSpec
@@ -11,6 +12,7 @@ from ocr_pipeline.errors import WeightsError
 from ocr_pipeline.models.build import build_network
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
+from ocr_pipeline.weights.catalog import RELEASES, released_charset
 from ocr_pipeline.weights.inference_yml import DEFAULT_NAME as RULES_NAME
 from ocr_pipeline.weights.inference_yml import InferenceRules, read_inference_rules
 from ocr_pipeline.weights.pairing import PairingError, load_records
@@ -20,13 +22,15 @@ from ocr_pipeline.weights.released import DET_PROBE, REC_PROBE
 from ocr_pipeline.weights.trainable import TrainableModel
 
 Spec = DetModelSpec | RecModelSpec
+V4_CLASSES = 6625
+"""Of the released PP-OCRv4 recognizer, whose network is PP-OCRv5's too."""
 
 
 def load_inference_model(path: Path) -> TrainableModel:
     """Recognise and load an inference model: ONNX, Paddle ``inference.json`` or ``.pdmodel``.
 
-    A recognizer's dictionary comes from ``inference.yml``, or from the only ``.txt`` file beside
-    the model; a detector's thresholds from ``inference.yml``.
+    A recognizer's dictionary is found by :func:`find_charset`; a detector's thresholds come from
+    ``inference.yml``.
 
     Args:
         path: the model's file, or a folder that holds one.
@@ -34,11 +38,11 @@ def load_inference_model(path: Path) -> TrainableModel:
     Raises:
         WeightsError: not a model, no known network fits (the nearest one and the first layer that
             differs are said), or no dictionary of the right length.
+        AssetError: the released dictionary is needed and cannot be fetched.
     """
     model = find_model(path)
     records = read_records(model)
-    rules_file = model.parent / RULES_NAME
-    rules = read_inference_rules(rules_file) if rules_file.is_file() else InferenceRules()
+    rules = rules_beside(model)
     spec, network = identify(records, rules, source=str(model))
     network.eval()
     tensors = model.with_suffix(".pdiparams")
@@ -46,7 +50,7 @@ def load_inference_model(path: Path) -> TrainableModel:
     return TrainableModel(
         spec=spec,
         network=network,
-        charset=_charset(spec, rules, model) if isinstance(spec, RecModelSpec) else None,
+        charset=find_charset(spec, rules, model) if isinstance(spec, RecModelSpec) else None,
         golden=golden_lines() if is_recognizer else golden_pages(),
         started_from=rules.model_name or str(path),
         sha256=sha256_of(tensors if tensors.is_file() else model),
@@ -81,38 +85,75 @@ def name_of(spec: Spec) -> str:
 
 
 def _candidates(records: list[Record], rules: InferenceRules) -> list[Spec]:
-    """Specs to try. v4 and v5 share their networks: the file's own name decides, else v5."""
-    v4_first = "v4" in (rules.model_name or "").lower()
+    """Specs to try. v4 and v5 share their networks: the file's own name decides, or the number of
+    classes, else v5."""
+    classes = records[-1].weight.shape[1] if records and records[-1].kind == "linear" else None
+    is_v4 = "v4" in (rules.model_name or "").lower() or classes == V4_CLASSES
     v6 = [("ppocrv6", size) for size in ("tiny", "small", "medium")]
-    pairs = [*v6, ("ppocrv4" if v4_first else "ppocrv5", "mobile")]
-    if records and records[-1].kind == "linear":
-        classes = records[-1].weight.shape[1]
+    pairs = [*v6, ("ppocrv4" if is_v4 else "ppocrv5", "mobile")]
+    if classes is not None:
+        # Fewer than blank, a character and space: a classifier, which no candidate will fit.
+        classes = max(classes, 3)
         return [
             RecModelSpec.model_validate({"family": family, "size": size, "classes": classes})
             for family, size in pairs
         ]
-    decode = _decode(rules)
+    decode = decode_rule(rules)
     return [
         DetModelSpec.model_validate({"family": family, "size": size, "decode": decode})
         for family, size in pairs
     ]
 
 
-def _decode(rules: InferenceRules) -> DBDecodeSpec:
+def rules_beside(model: Path) -> InferenceRules:
+    """Return what ``inference.yml`` beside a model's file says; nothing where there is none.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    file = model.parent / RULES_NAME
+    return read_inference_rules(file) if file.is_file() else InferenceRules()
+
+
+def decode_rule(rules: InferenceRules) -> DBDecodeSpec:
+    """Return a detector's thresholds: those of the rules, else the defaults.
+
+    Raises:
+        WeightsError: a threshold that leaves nothing to find; all such are said.
+    """
     found = {
         "threshold": rules.thresh,
         "min_score": rules.box_thresh,
         "unclip_ratio": rules.unclip_ratio,
         "max_candidates": rules.max_candidates,
     }
-    return DBDecodeSpec.model_validate({k: v for k, v in found.items() if v is not None})
+    try:
+        return DBDecodeSpec.model_validate({k: v for k, v in found.items() if v is not None})
+    except ValidationError as error:
+        faults = "; ".join(f"{e['loc'][0]} {e['input']}: {e['msg']}" for e in error.errors())
+        raise WeightsError(f"{RULES_NAME}: rules of a detector: {faults}") from None
 
 
-def _charset(spec: RecModelSpec, rules: InferenceRules, model: Path) -> Charset:
+def find_charset(spec: RecModelSpec, rules: InferenceRules, model: Path) -> Charset:
+    """Find the dictionary that belongs to a recognizer.
+
+    It comes from ``inference.yml``; else from the only ``.txt`` file beside the model; else, where
+    there is none, from the released model of the same family, size and number of classes.
+
+    Args:
+        rules: what ``inference.yml`` says.
+        model: the model's file.
+
+    Raises:
+        WeightsError: no dictionary, or one of another length (both numbers are said).
+        AssetError: the released dictionary cannot be fetched.
+    """
     if rules.dictionary is not None:
         charset, source = Charset(rules.dictionary), f"{model.parent / RULES_NAME}"
     else:
         texts = sorted(model.parent.glob("*.txt"))
+        if not texts and (release := _same_released(spec)):
+            return released_charset(release)
         if len(texts) != 1:
             found = ", ".join(file.name for file in texts) or "none"
             raise WeightsError(
@@ -127,3 +168,13 @@ def _charset(spec: RecModelSpec, rules: InferenceRules, model: Path) -> Charset:
             f"to it ({spec.classes - 2} lines)"
         )
     return charset
+
+
+def _same_released(spec: RecModelSpec) -> str | None:
+    """Name of the released recognizer with the same network and number of classes."""
+    wanted = (spec.family, spec.size, spec.classes)
+    for name, release in RELEASES.items():
+        found = release.spec
+        if found.task == "rec" and (found.family, found.size, found.classes) == wanted:
+            return name
+    return None

@@ -52,8 +52,8 @@ def find_model(path: Path) -> Path:
     if suffix == _CHECKPOINT:
         raise WeightsError(
             f"{path}: a training checkpoint of PaddleOCR, not an inference model: its tensors have "
-            "names but no order, so the family of the network has to be told; load it as a "
-            "checkpoint of that family, or give the exported inference model"
+            "names but no order; name this file itself as the start of a training or an export, or "
+            "give the exported inference model"
         )
     if suffix == _TENSORS:
         beside = [path.with_suffix(other) for other in (".json", ".pdmodel")]

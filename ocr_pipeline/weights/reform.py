@@ -144,9 +144,9 @@ def _check_allowed(
         )
     if mode == "fail":
         raise WeightsError(
-            f"{name}: has {old.classes} classes, the dataset {charset.classes} ({change.sentence()}); "
-            "prepare again with this model, or set charset=union (more characters) or charset=new "
-            "(any change)"
+            f"{name}: has {old.classes} classes, the dataset {charset.classes} "
+            f"({change.sentence()}); prepare again with this model, or set charset=union (more "
+            "characters) or charset=new (any change)"
         )
     if mode == "union" and change.dropped:
         raise WeightsError(

@@ -22,9 +22,11 @@ from ocr_pipeline.weights.inference_folder import load_inference_model
 from ocr_pipeline.weights.released import load_released
 from ocr_pipeline.weights.tensors import set_weights
 from ocr_pipeline.weights.trainable import TrainableModel
+from ocr_pipeline.weights.training_checkpoint import load_training_checkpoint
 
-SourceKind = Literal["released", "inference", "checkpoint"]
+SourceKind = Literal["released", "inference", "training", "checkpoint"]
 _MODEL_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".onnx")
+_TRAINING_SUFFIX = ".pdparams"
 
 
 def load_trainable(source: str) -> TrainableModel:
@@ -32,7 +34,8 @@ def load_trainable(source: str) -> TrainableModel:
 
     Args:
         source: a released model's name (ours or the official one), the file or folder of an
-            inference model, a checkpoint's folder, or a run's folder (its best checkpoint).
+            inference model, a PaddleOCR training checkpoint (``.pdparams``), a checkpoint's folder,
+            or a run's folder (its best checkpoint).
 
     Raises:
         WeightsError: none of these, or weights that do not fit any known network.
@@ -44,6 +47,8 @@ def load_trainable(source: str) -> TrainableModel:
         return load_released(place)
     if kind == "inference":
         return load_inference_model(Path(place))
+    if kind == "training":
+        return load_training_checkpoint(Path(place))
     checkpoint = Checkpoint.load(Path(place))
     network = build_network(checkpoint.card.model)
     set_weights(network, checkpoint.weights(), source=str(checkpoint.folder))
@@ -101,13 +106,22 @@ def resolve(source: str) -> tuple[SourceKind, str]:
         return ("checkpoint" if is_checkpoint else "inference"), source
     if path.is_file() and path.suffix.lower() in _MODEL_SUFFIXES:
         return "inference", source
+    if path.is_file() and path.suffix.lower() == _TRAINING_SUFFIX:
+        return "training", source
     for folder in official_caches():
         if (folder / source).is_dir() and Path(source).name == source:
             return "inference", str(folder / source)
     raise WeightsError(
         f"{source!r}: neither a released model ({', '.join(RELEASED_NAMES)}), nor the file or "
-        "folder of an inference model, nor a folder of a checkpoint; check the spelling or the path"
+        "folder of an inference model, nor a .pdparams file, nor a folder of a checkpoint; check "
+        "the spelling or the path"
     )
+
+
+def downloaded_models() -> list[Path]:
+    """Folders of models that ``paddleocr`` has downloaded."""
+    caches = [cache for cache in official_caches() if cache.is_dir()]
+    return sorted(folder for cache in caches for folder in cache.iterdir() if folder.is_dir())
 
 
 def official_caches() -> list[Path]:

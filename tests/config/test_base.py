@@ -301,7 +301,8 @@ def test_keys_in_a_union_come_without_its_tag(tmp_path: Path) -> None:
         "image.min_width",
         "size",
     ]
-    assert "size: input should be 'tiny' or 'small', got 'huge'" in lines
+    sizes = "'tiny', 'small', 'medium', 'mobile' or 'resnet'"
+    assert f"size: input should be {sizes}, got 'huge'" in lines
     assert "image.heigth: unknown key (did you mean image.height?)" in lines
 
 

@@ -12,7 +12,7 @@ from paddle.static import InputSpec
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.errors import WeightsError
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
-from ocr_pipeline.models.crnn import CRNN, TIME_STRIDE
+from ocr_pipeline.models.crnn import CRNN, TIME_STRIDE, SequenceEncoder
 from ocr_pipeline.models.layers import fold
 from ocr_pipeline.models.mobilenet_v3 import MobileNetV3, scaled
 from ocr_pipeline.models.resnet_vd import ResNet34VD
@@ -71,11 +71,11 @@ def test_backbones_keep_half_the_width(backbone: nn.Layer, channels: int) -> Non
 
 
 def test_parameter_counts_are_those_of_the_papers() -> None:
-    # 2.97 and 0.93 million: the published networks without their last two layers. Theirs round the
-    # channel gates to multiples of 8. 21.3 million: ResNet-34 without classifier.
-    assert count(MobileNetV3(size="large", scale=1.0)) == pytest.approx(2.97e6, rel=0.02)
-    assert count(MobileNetV3(size="small", scale=1.0)) == pytest.approx(0.93e6, rel=0.02)
-    assert count(ResNet34VD()) == pytest.approx(21.3e6, rel=0.01)
+    # The published ones without their last layers; those MobileNets round the widths inside their
+    # channel gates to multiples of 8, and plain ResNet-34 has another stem and shortcut.
+    assert count(MobileNetV3(size="large", scale=1.0)) == pytest.approx(2_971_952, rel=1e-3)
+    assert count(MobileNetV3(size="small", scale=1.0)) == pytest.approx(927_008, rel=7e-3)
+    assert count(ResNet34VD()) == pytest.approx(21_284_672, rel=1e-3)
 
 
 def test_scaled_widths_are_multiples_of_eight_and_not_far_below() -> None:
@@ -111,14 +111,16 @@ def test_each_weight_has_one_name() -> None:
     np.testing.assert_array_equal(network.predict(images).numpy(), other.predict(images).numpy())
 
 
-def test_every_time_step_sees_the_whole_line() -> None:
-    network = trained("mobile")
-    images = noise(1, 3, 16, 256).numpy()
-    middle = network.predict(paddle.to_tensor(images)).numpy()[0, 32]
-    for columns in (slice(0, 8), slice(248, 256)):
-        changed = images.copy()
-        changed[..., columns] += 3
-        other = network.predict(paddle.to_tensor(changed)).numpy()[0, 32]
+def test_every_time_step_sees_both_ends_of_the_line() -> None:
+    # The encoder alone: the channel gates of the backbone see the whole line anyway.
+    paddle.seed(4)
+    encoder = SequenceEncoder(6, 5)
+    features = noise(1, 6, 1, 9).numpy()
+    middle = encoder(paddle.to_tensor(features)).numpy()[0, 4]
+    for end in (0, 8):
+        changed = features.copy()
+        changed[..., end] += 3
+        other = encoder(paddle.to_tensor(changed)).numpy()[0, 4]
         assert np.abs(other - middle).max() > 1e-6
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.config.image import ImageLimits
+from ocr_pipeline.config.orientation import OrientationConfig
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.inference.load import load_detector
@@ -221,6 +222,22 @@ def test_answer_is_what_the_reader_itself_reads_on_these_pixels(
     assert "TOTAL 1,280.50" in got["text"].splitlines()
     assert set(models) == {"detector", "recognizer"}
     assert models["recognizer"].startswith("ppocrv6_tiny_rec (")
+
+
+def test_upside_down_line_is_read_and_said_to_be_turned_unless_switched_off(
+    service: Service, config: ServeConfig, page_text: str
+) -> None:
+    image = page().copy()
+    image[80:160] = image[80:160][::-1, ::-1]
+    answer = service.post(png(image)).json()
+    assert answer["text"] == page_text
+    assert [line["turned"] for line in answer["lines"]] == [False, True, False, False]
+    off = OrientationConfig(enabled=False)
+    with Service(config.model_copy(update={"orientation": off})) as once:
+        once.wait_until_loaded()
+        plain = once.post(png(image)).json()
+    assert plain["text"] != page_text
+    assert not any(line["turned"] for line in plain["lines"])
 
 
 def grey(image: BGRImage) -> np.ndarray:

@@ -8,6 +8,7 @@ import paddle
 import pytest
 from numpy.typing import NDArray
 
+from ocr_pipeline.checkup import check_model
 from ocr_pipeline.evaluation.pages import load_truth
 from ocr_pipeline.models.build import evaluation_network, parameter_count
 from ocr_pipeline.models.engine import NetworkEngine
@@ -15,7 +16,6 @@ from ocr_pipeline.models.layers import fold
 from ocr_pipeline.ops.ctc import decode_greedy
 from ocr_pipeline.ops.decode import BGRImage, read_image
 from ocr_pipeline.ops.geometry import crop_line
-from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.ops.resize import det_input, rec_input
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
 from ocr_pipeline.weights.released import load_released
@@ -49,20 +49,27 @@ def test_a_folded_detector_has_as_many_values_as_the_released_one(
     assert parameter_count(network) == parameters
 
 
+# ARCHITECTURES 12: largest difference on text; the recognizers of PP-OCRv6 differ more on these
+# lines than on the four there (2e-6 and 2e-5), so for them the figure is 1e-4, as on the pages.
+APART = {
+    "ppocrv6_tiny_det": 5.9e-4,
+    "ppocrv6_small_det": 6.8e-5,
+    "ppocrv6_tiny_rec": REC_TOLERANCE,
+    "ppocrv6_small_rec": REC_TOLERANCE,
+    "ppocrv5_mobile_det": 5.0e-5,
+    "ppocrv5_mobile_rec": REC_TOLERANCE,
+    "ppocrv4_mobile_det": 2.4e-4,
+    "ppocrv4_mobile_rec": 1.1e-4,
+}
+
+
 @pytest.mark.parametrize("name", RELEASED_NAMES)
 def test_a_released_model_says_the_same_here(name: str, released_weights: None) -> None:
-    model = load_released(name)
-    reference, ours = OnnxEngine(name), NetworkEngine(model.network, task=model.spec.task)
-    if model.spec.task == "det":
-        inputs = [det_input(page, model.spec.image) for page in golden_pages()]
-        tolerance = DET_TOLERANCE
-    else:
-        inputs = [rec_input(line, model.spec.image)[None] for line in golden_lines()]
-        tolerance = REC_TOLERANCE
-    for array in inputs:
-        expected = reference.run(array)
-        assert expected.max() > 0.5  # there is something to see
-        assert np.abs(ours.run(array) - expected).max() <= tolerance
+    report = check_model(name)
+    assert report.difference is not None
+    assert report.difference.same
+    assert report.difference.apart <= APART[name]
+    assert report.network == name
 
 
 class Agreement:

@@ -1,0 +1,43 @@
+"""Medians of two sides that took turns, and how sure their ratio is."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_DRAWS = 4000
+
+
+class Ratio(NamedTuple):
+    """A ratio of medians with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def median_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> Ratio:
+    """Return median(ours) / median(theirs).
+
+    Rounds are drawn as pairs: what slowed the machine down slowed both sides of a round.
+
+    Args:
+        ours: seconds by round.
+        theirs: seconds of the same rounds.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: no rounds, or not one value of each side for every round.
+    """
+    if not ours or len(ours) != len(theirs):
+        raise ValueError(
+            f"{len(ours)} values of one side and {len(theirs)} of the other; needed: one of each "
+            "for every round, at least one round"
+        )
+    pairs = np.array([ours, theirs], dtype=np.float64)  # [2, rounds]
+    rounds = pairs.shape[1]
+    drawn = np.random.default_rng(seed).integers(rounds, size=(_DRAWS, rounds))
+    medians = np.median(pairs[:, drawn], axis=2)  # [2, draws]
+    low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
+    value = np.median(pairs[0]) / np.median(pairs[1])
+    return Ratio(float(value), float(low), float(high))
