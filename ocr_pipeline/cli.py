@@ -20,6 +20,7 @@ from rich.table import Table
 from ocr_pipeline import cli_benchmark, cli_weights
 from ocr_pipeline.config.base import Config, load_config
 from ocr_pipeline.errors import ConfigError, OcrPipelineError
+from ocr_pipeline.paddle_environment import keep_freed_memory, set_paddle_environment
 
 app = typer.Typer(
     help="Fine-tune PP-OCR on your own pictures and serve it: prepare, train, export, serve.",
@@ -61,8 +62,8 @@ def main() -> None:
 
 
 def _quiet_paddle() -> None:
-    """Before paddle is imported: oneDNN for training on CPU, no chatter of its C++ side."""
-    os.environ.setdefault("FLAGS_use_mkldnn", "1")
+    """Before paddle is imported: what makes it fast on this machine, no chatter of its C++ side."""
+    set_paddle_environment()
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track")
@@ -128,6 +129,7 @@ def train(
     from ocr_pipeline.training import train_recognizer
 
     settings: RecTrainConfig = _load(RecTrainConfig, config, overrides)
+    keep_freed_memory()
     with TrainingDisplay(_out) as display:
         best = train_recognizer(settings, display, resume=resume)
     metrics = best.card.metrics

@@ -227,6 +227,7 @@ def _page_text(values: dict[str, Any]) -> PageText:
             np.array(line["points"], dtype=np.float32),
             line["score"],
             line["row"],
+            line["turned"],
         )
         for line in values["lines"]
     ]

@@ -13,9 +13,10 @@ _TOP_PAD_BYTES = 64 << 20
 def paddle_environment() -> dict[str, str]:
     """Return variables and values for this machine.
 
-    ``FLAGS_use_mkldnn``: oneDNN where a kernel of it exists. ``MKL_DEBUG_CPU_TYPE``: the MKL inside
-    Paddle's wheel takes its slowest path on processors of AMD unless told otherwise (5: AVX2);
-    matrix products, 1x1 convolutions among them, then take half the time.
+    ``FLAGS_use_mkldnn``: oneDNN where Paddle has a kernel of it (in training with 3.2.2 hardly
+    anywhere). ``MKL_DEBUG_CPU_TYPE``: the MKL inside Paddle's wheel takes its slowest path on
+    processors of AMD unless told otherwise (5: AVX2); matrix products, 1x1 convolutions among them,
+    then take half the time.
     """
     variables = {"FLAGS_use_mkldnn": "1"}
     if _is_amd():

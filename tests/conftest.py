@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("FLAGS_use_mkldnn", "1")
-os.environ.setdefault("GLOG_minloglevel", "2")
-
 from ocr_pipeline.errors import AssetError
-from ocr_pipeline.stock import exported_folder
-from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
+from ocr_pipeline.paddle_environment import keep_freed_memory, set_paddle_environment
+
+# As the command line does, before Paddle is imported.
+os.environ.setdefault("GLOG_minloglevel", "2")
+set_paddle_environment()
+keep_freed_memory()
+
+from ocr_pipeline.stock import exported_folder  # noqa: E402
+from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

@@ -31,6 +31,11 @@ class PaddleEngine:
         import paddle
         from paddle import inference
 
+        if not hasattr(inference.Config, "enable_new_ir"):
+            raise EngineError(
+                f"paddlepaddle {paddle.__version__} does not know inference.json; export, read and "
+                "serve with Paddle 3 (make setup): checkpoints of 2.6 load there"
+            )
         if config.device == "gpu" and not paddle.is_compiled_with_cuda():
             raise EngineError(
                 f"device gpu: paddlepaddle {paddle.__version__} is the CPU build; install "

@@ -1,12 +1,14 @@
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.cli import main
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.export import ExportConfig
+from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
 from ocr_pipeline.errors import ArtifactError, EngineError, ExportError
 from ocr_pipeline.export import export_static, static
 from ocr_pipeline.inference.load import (
@@ -17,7 +19,11 @@ from ocr_pipeline.inference.load import (
 )
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from ocr_pipeline.models import layers
+from ocr_pipeline.models.build import build_network
+from ocr_pipeline.ops.charset import Charset
+from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.weights.released import load_released
+from ocr_pipeline.weights.trainable import TrainableModel
 from tests.conftest import ExportedPair
 
 
@@ -104,3 +110,35 @@ def test_files_that_are_no_program_are_refused_by_the_engine(tmp_path: Path) -> 
 def test_a_gpu_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="device gpu: .* is the CPU build; .*engine.device=cpu"):
         PaddleEngine(tmp_path, EngineConfig(device="gpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["det", "rec"])
+def test_ppocrv6_medium_trains_and_exports(task: str, tmp_path: Path) -> None:
+    """From random weights: its released ones are in no wheel."""
+    paddle.seed(4)
+    if task == "det":
+        spec = DetModelSpec(size="medium", threshold=True, auxiliary=True, form="multi_branch")
+        pictures, charset = golden_pages(), None
+    else:
+        spec = RecModelSpec(size="medium", classes=202, form="multi_branch")
+        pictures, charset = golden_lines(), Charset([chr(0x4E00 + n) for n in range(200)])
+    network = build_network(spec)
+    images = paddle.randn([2, 3, 64, 96] if task == "det" else [2, 3, 48, 96])
+    optimizer = paddle.optimizer.Adam(1e-4, parameters=network.parameters())
+    losses = []
+    for _ in range(4):
+        out = network(images)
+        loss = ((out[0] - 1) ** 2).mean()
+        if task == "det":
+            loss = loss + sum((head.prob_logits**2).mean() for head in out.auxiliary)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0]
+    network.eval()
+    model = TrainableModel(spec, network, charset, pictures, started_from="random", sha256="")
+    exported = export_static(model, tmp_path / "medium", ExportConfig())
+    assert exported.card.model == spec.deployed()
+    assert exported.card.backends["paddle"].same_result

@@ -175,7 +175,6 @@ class Served(nn.Layer):
         return self.network.predict(images)
 
 
-@pytest.mark.skipif(paddle.__version__.startswith("2"), reason="the engine reads PIR programs")
 @pytest.mark.parametrize("backbone", ["mobile", pytest.param("resnet", marks=pytest.mark.slow)])
 def test_the_exported_program_says_the_same_at_any_width_and_batch(
     backbone: str, tmp_path: Path
