@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Released models: which there are, fetch, check.", no_args_is_help=True)
 _out = Console()
 _err = Console(stderr=True)
-_BEGIN, _END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 @app.command(name="list")
@@ -93,64 +92,92 @@ def check(
 
 @app.command()
 def table(
-    pages: Annotated[Path, typer.Option(help="pictures with truth files of the same name")],
-    write: Annotated[Path, typer.Option(help="page with the table between two marks")],
+    write: Annotated[Path, typer.Option(help="page with the tables between marks")],
+    pages: Annotated[
+        Path | None, typer.Option(help="also on these pages, pictures with truth files (slow)")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="sets of drawn text")] = 20,
 ) -> None:
-    """Compare every released network with its own file on labelled pages (a quarter of an hour)."""
-    from ocr_pipeline.checkup import check_model, compare, page_inputs, reference_runtime
+    """Compare every released network with its own file."""
+    from ocr_pipeline.checkup import (
+        check_model,
+        compare,
+        drawn_text,
+        page_inputs,
+        reference_runtime,
+    )
+    from ocr_pipeline.fonts import find_font
     from ocr_pipeline.progress import counting
-    from ocr_pipeline.weights.catalog import RELEASED_NAMES
+    from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
     from ocr_pipeline.weights.source import load_trainable
 
-    text = write.read_text(encoding="utf-8")
-    pictures = sorted(p for p in pages.glob("*") if p.suffix.lower() in (".png", ".jpg"))
-    if not pictures or _BEGIN not in text or _END not in text:
-        raise DataError(
-            f"{len(pictures)} pictures in {pages}; {write} must hold {_BEGIN} and {_END}"
-        )
-    rows = []
+    font = find_font(may_fetch=True)
+    pictures = sorted(p for p in pages.glob("*") if p.suffix in (".png", ".jpg")) if pages else []
+    drawn_rows, page_rows = [], []
     for name in RELEASED_NAMES:
-        report = check_model(name)
-        model = load_trainable(name)
-        run = None if report.file is None else reference_runtime(report.file)
+        report, model = check_model(name), load_trainable(name)
+        run = reference_runtime(released_file(name))
         if run is None:
             raise DataError(f"{name}: no runtime to compare with; install onnxruntime")
-        with counting(_err, name) as on_progress:
-            inputs = page_inputs(model.spec, pictures)
-            found = compare(model, run, inputs, exact=False, on_progress=on_progress)
-        rows.append(_row(report, found))
-    head, rest = text.split(_BEGIN)
-    tail = rest.split(_END)[1]
-    body = "\n".join([_HEADER, *rows])
-    write.write_text(f"{head}{_BEGIN}\n{body}\n{_END}{tail}", encoding="utf-8")
-    _out.print(f"{len(rows)} networks: {write}", highlight=False, soft_wrap=True)
+        with counting(_err, f"{name} on drawn text") as on_progress:
+            found = []
+            for seed in range(draws):
+                inputs = drawn_text(model.spec, font, seed)
+                found.append(compare(model, run, inputs, exact=True))
+                on_progress(seed + 1, draws)
+        drawn_rows.append(_drawn_row(report, found))
+        if pictures:
+            with counting(_err, f"{name} on pages") as on_progress:
+                inputs = page_inputs(model.spec, pictures)
+                whole = compare(model, run, inputs, exact=False, on_progress=on_progress)
+            page_rows.append(_page_row(name, whole, "pages" if report.classes is None else "lines"))
+    _write_between(write, "drawn", [_DRAWN_HEADER, *drawn_rows])
+    if page_rows:
+        _write_between(write, "pages", [_PAGES_HEADER, *page_rows])
+    _out.print(f"{len(drawn_rows)} networks: {write}", highlight=False, soft_wrap=True)
 
 
-_HEADER = (
-    "| network | parameters | multi-branch | layers paired | against | drawn text: apart "
-    "| ours to float64 | file's runtime to float64 | pages: compared | apart | same result |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|"
+_DRAWN_HEADER = (
+    "| network | parameters | multi-branch | layers paired | file's runtime | apart | "
+    "ours to float64 | file's runtime to float64 | same result |\n" + "|---" * 9 + "|"
 )
+_PAGES_HEADER = "| network | compared | apart at most | same result |\n" + "|---" * 4 + "|"
 
 
-def _row(report: "ModelReport", pages: "Difference") -> str:
-    drawn = report.difference
-    assert drawn is not None and drawn.ours is not None and drawn.theirs is not None  # noqa: S101, PT018
-    what = "lines" if report.classes else "pages"
+def _drawn_row(report: "ModelReport", found: "list[Difference]") -> str:
     cells = (
         report.source,
         f"{report.parameters:,}",
         f"{report.trained:,}",
         f"{report.records} of {report.records}",
-        drawn.reference,
-        f"{drawn.apart:.1e}",
-        f"{drawn.ours:.1e}",
-        f"{drawn.theirs:.1e}",
-        f"{pages.pictures} {what}",
-        f"{pages.apart:.1e}",
-        "yes" if drawn.same and pages.same else "no",
+        found[0].reference,
+        _range([one.apart for one in found]),
+        _range([one.ours or 0.0 for one in found]),
+        _range([one.theirs or 0.0 for one in found]),
+        "yes" if all(one.same for one in found) else "no",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _page_row(name: str, found: "Difference", what: str) -> str:
+    same = "yes" if found.same else "no"
+    return f"| {name} | {found.pictures} {what} | {found.apart:.1e} | {same} |"
+
+
+def _range(values: list[float]) -> str:
+    return f"{min(values):.1e} to {max(values):.1e}"
+
+
+def _write_between(path: Path, mark: str, rows: list[str]) -> None:
+    """Replace what stands between the two marks of a page."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    text = path.read_text(encoding="utf-8")
+    if begin not in text or end not in text:
+        raise DataError(f"{path}: must hold {begin} and {end}")
+    head, rest = text.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    body = "\n".join(rows)
+    path.write_text(f"{head}{begin}\n{body}\n{end}{tail}", encoding="utf-8")
 
 
 def _sentence(found: "Difference") -> str:

@@ -37,6 +37,7 @@ PAGES = [
 FASTER = {
     "prepare": ["model=ppocrv6_tiny_rec", "val_count=4"],
     "train": ["start=ppocrv6_tiny_rec", "steps=2", "batch=2", "calibration_batches=1"],
+    "benchmark": ["--steps=1", "--warmup=0", "--batch=2", "--width=64"],
 }
 NOT_RUN = {
     "make demo": "CI runs it",

@@ -24,7 +24,7 @@ from ocr_pipeline.weights.released import load_released
 from ocr_pipeline.weights.source import recognizer_rules
 from tests.conftest import Silent
 
-STEPS, BATCH, LR = 20, 16, 1e-4
+STEPS, BATCH, LR = 20, 8, 1e-4
 RECOGNIZERS = [name for name, release in RELEASES.items() if release.spec.task == "rec"]
 
 
@@ -43,7 +43,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory, released_weights: None) -> P
         font = find_font(may_fetch=True)
     except AssetError as error:
         pytest.skip(str(error))
-    config = RenderConfig(out=folder / "set", train_lines=320, val_lines=80, seed=11)
+    config = RenderConfig(out=folder / "set", train_lines=200, val_lines=80, seed=11)
     return render_set(config, font, lambda _done, _total: None)
 
 
