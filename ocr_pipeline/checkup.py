@@ -1,6 +1,7 @@
 """Is this model what it says, and does our network say the same? Against the file's own runtime."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -247,7 +248,8 @@ def _paddle_runtime(file: Path) -> Run:
     settings.disable_gpu()
     settings.disable_mkldnn()
     try:
-        predictor = inference.create_predictor(settings)
+        with _plain_kernels():
+            predictor = inference.create_predictor(settings)
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{file}: Paddle Inference cannot load it: {reason}") from None
@@ -257,16 +259,22 @@ def _paddle_runtime(file: Path) -> Run:
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         entry.reshape(images.shape)
         entry.copy_from_cpu(images)
-        # The flag is for training; here it would bring oneDNN back, which fails on detectors.
-        before = paddle.get_flags([_ONEDNN])
-        paddle.set_flags({_ONEDNN: False})
-        try:
+        with _plain_kernels():
             predictor.run()
-        finally:
-            paddle.set_flags(before)
         return np.asarray(result.copy_to_cpu())
 
     return run
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Without the flag that training sets: it would bring oneDNN in, which fails on detectors."""
+    before = paddle.get_flags([_ONEDNN])
+    paddle.set_flags({_ONEDNN: False})
+    try:
+        yield
+    finally:
+        paddle.set_flags(before)
 
 
 def _float64(model: TrainableModel) -> Run:

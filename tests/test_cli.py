@@ -104,7 +104,7 @@ def test_a_checkpoint_is_no_exported_model(tmp_path: Path, page: Path) -> None:
     (tmp_path / "checkpoint.json").write_text("{}")
     result = cli("read", page, "--det", tmp_path, "--rec", tmp_path)
     assert result.returncode == 1
-    expected = "holds no exported.json; expected a folder made by scripts/export.py"
+    expected = "a checkpoint; export it first: python scripts/export.py"
     assert expected in " ".join(result.stderr.split())
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from ocr_pipeline import cli
 from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.assets import fetch
 from ocr_pipeline.checkup import check_model
 from ocr_pipeline.errors import ArtifactError, AssetError, WeightsError
 from ocr_pipeline.evaluation.sources import load_any_recognizer
 from ocr_pipeline.stock import exported_folder
-from ocr_pipeline.weights import official
+from ocr_pipeline.weights import catalog, official
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file
 from ocr_pipeline.weights.source import load_trainable, recognizer_rules, resolve
+from tests.weights.real_files import V5_PIR
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -46,6 +48,44 @@ def test_list_names_every_model(
     shown = capsys.readouterr().out
     for name in (*RELEASED_NAMES, "crnn_mobile", "crnn_resnet", "PP-OCRv6_medium_rec"):
         assert name in shown
+
+
+def test_the_table_is_written_between_its_marks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, released_weights: None
+) -> None:
+    monkeypatch.setattr(catalog, "RELEASED_NAMES", ("ppocrv6_tiny_rec",))
+    page = tmp_path / "networks.md"
+    page.write_text("before\n<!-- drawn: begin -->\nold\n<!-- drawn: end -->\nafter\n")
+    run(monkeypatch, "table", "--write", str(page), "--draws", "1")
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| ppocrv6_tiny_rec")]
+    assert "43 of 43" in row
+    assert row.endswith("| yes |")
+    page.write_text("no marks")
+    monkeypatch.setattr(sys, "argv", ["x", "weights", "table", "--write", str(page), "--draws=1"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+
+
+def test_a_paddle_detector_is_compared_with_plain_kernels(
+    tmp_path: Path, released_weights: None
+) -> None:
+    """oneDNN, which the training's flag would bring in, cannot run its transposed convolutions."""
+    try:
+        for asset in V5_PIR["det"]:
+            shutil.copy(fetch(asset), tmp_path / Path(asset.member).name)
+    except AssetError as error:
+        pytest.skip(str(error))
+    report = check_model(str(tmp_path))
+    assert (report.network, report.records) == ("ppocrv5_mobile_det", 119)
+    assert report.difference is not None
+    assert report.difference.reference == "Paddle Inference"
+    assert report.difference.same
+    assert report.difference.apart <= 2e-4
 
 
 def test_check_says_what_it_is_and_compares(

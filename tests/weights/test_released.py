@@ -49,15 +49,15 @@ def test_a_folded_detector_has_as_many_values_as_the_released_one(
     assert parameter_count(network) == parameters
 
 
-# ARCHITECTURES 12: largest difference on text; the recognizers of PP-OCRv6 differ more on these
-# lines than on the four there (2e-6 and 2e-5), so for them the figure is 1e-4, as on the pages.
+# Seen when the networks were first written from their description, on other text than here; the
+# runtime was ONNX Runtime for PP-OCRv6, Paddle Inference for v5 and v4.
 APART = {
     "ppocrv6_tiny_det": 5.9e-4,
     "ppocrv6_small_det": 6.8e-5,
-    "ppocrv6_tiny_rec": REC_TOLERANCE,
-    "ppocrv6_small_rec": REC_TOLERANCE,
+    "ppocrv6_tiny_rec": 1.5e-5,
+    "ppocrv6_small_rec": 4.0e-7,
     "ppocrv5_mobile_det": 5.0e-5,
-    "ppocrv5_mobile_rec": REC_TOLERANCE,
+    "ppocrv5_mobile_rec": 4.2e-6,
     "ppocrv4_mobile_det": 2.4e-4,
     "ppocrv4_mobile_rec": 1.1e-4,
 }
@@ -65,10 +65,14 @@ APART = {
 
 @pytest.mark.parametrize("name", RELEASED_NAMES)
 def test_a_released_model_says_the_same_here(name: str, released_weights: None) -> None:
+    """Further apart than that only where the file's runtime is as far from float64 itself."""
     report = check_model(name)
-    assert report.difference is not None
-    assert report.difference.same
-    assert report.difference.apart <= APART[name]
+    found = report.difference
+    assert found is not None
+    assert found.same
+    assert found.theirs is not None
+    assert found.apart <= max(APART[name], 2 * found.theirs)
+    assert found.theirs <= 1e-3
     assert report.network == name
 
 
