@@ -229,12 +229,25 @@ def reference_runtime(file: Path) -> tuple[str, Run] | None:
 
 def _onnx_runtime(file: Path) -> Run:
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    kinds = (kind for kind in vars(state).values() if isinstance(kind, type))
+    faults: tuple[type[Exception], ...] = (RuntimeError,)
+    faults += tuple(kind for kind in kinds if issubclass(kind, Exception))
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except faults as error:
+        raise WeightsError(f"{file}: ONNX Runtime cannot load it: {error}") from None
     name = session.get_inputs()[0].name
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {name: images})[0])
+        try:
+            return np.asarray(session.run(None, {name: images})[0])
+        except faults as error:
+            raise WeightsError(
+                f"{file}: ONNX Runtime cannot run it on {images.shape} (a fixed input shape?): "
+                f"{error}"
+            ) from None
 
     return run
 

@@ -113,6 +113,8 @@ def table(
 
     font = find_font(may_fetch=True)
     pictures = sorted(p for p in pages.glob("*") if p.suffix in (".png", ".jpg")) if pages else []
+    if pages is not None and not pictures:
+        raise DataError(f"{pages}: no .png or .jpg page in it")
     drawn_rows, page_rows = [], []
     for name in RELEASED_NAMES:
         report, model = check_model(name), load_trainable(name)

@@ -19,7 +19,7 @@ def paddle_environment() -> dict[str, str]:
     then take half the time.
     """
     variables = {"FLAGS_use_mkldnn": "1"}
-    if _is_amd():
+    if _is_amd_with_avx2():
         variables["MKL_DEBUG_CPU_TYPE"] = "5"
     return variables
 
@@ -46,8 +46,9 @@ def keep_freed_memory() -> bool:
     return all(mallopt(option, value) == 1 for option, value in settings)
 
 
-def _is_amd() -> bool:
+def _is_amd_with_avx2() -> bool:
     try:
-        return "AuthenticAMD" in _CPU_INFO.read_text(encoding="utf-8", errors="replace")
+        processor = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux: MKL's own choice stays
         return False
+    return "AuthenticAMD" in processor and " avx2 " in processor

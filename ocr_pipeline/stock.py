@@ -12,7 +12,7 @@ from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.assets import cache_dir, sha256_of
 from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.errors import ArtifactError
-from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_name
+from ocr_pipeline.weights.catalog import RELEASED_NAMES, official_caches, released_name
 
 
 def exported_folder(source: str, on_export: Callable[[str], None] | None = None) -> Path:
@@ -34,10 +34,7 @@ def exported_folder(source: str, on_export: Callable[[str], None] | None = None)
         return path
     name = released_name(source)
     if name is None and not path.exists():
-        raise ArtifactError(
-            f"{source!r}: neither a folder nor a released model ({', '.join(RELEASED_NAMES)}); "
-            "make a folder with scripts/export.py"
-        )
+        path = _downloaded(source)
     if (path / CHECKPOINT_CARD).exists() or (path.is_dir() and step_folders(path)):
         raise ArtifactError(
             f"{source}: a checkpoint; export it first: python scripts/export.py {source} <folder>"
@@ -54,19 +51,32 @@ def exported_folder(source: str, on_export: Callable[[str], None] | None = None)
         from ocr_pipeline.export import export_static
         from ocr_pipeline.weights.source import load_trainable
 
-        model = load_trainable(source)
+        model = load_trainable(str(path) if name is None else name)
         if on_export is not None:
             on_export(source)
         export_static(model, folder, ExportConfig(), name=name or path.resolve().name)
     return folder
 
 
+def _downloaded(name: str) -> Path:
+    """Folder of a model that ``paddleocr`` has downloaded."""
+    for cache in official_caches():
+        if (cache / name).is_dir() and Path(name).name == name:
+            return cache / name
+    raise ArtifactError(
+        f"{name!r}: neither a folder nor a released model ({', '.join(RELEASED_NAMES)}); "
+        "make a folder with scripts/export.py"
+    )
+
+
 def _digest(path: Path) -> str:
-    """Of all files of an inference model: its dictionary and rules count as well."""
+    """Of the files that an inference model is made of: its dictionary and rules count as well."""
     from ocr_pipeline.weights.readers import find_model
 
+    model = path if path.suffix.lower() == ".pdparams" else find_model(path)
+    files = [model, model.with_suffix(".pdiparams"), model.parent / "inference.yml"]
     digest = hashlib.sha256()
-    for file in sorted(find_model(path).parent.iterdir()):
+    for file in [*files, *sorted(model.parent.glob("*.txt"))]:
         if file.is_file():
             digest.update(f"{file.name} {sha256_of(file)}\n".encode())
     return digest.hexdigest()

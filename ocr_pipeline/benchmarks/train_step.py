@@ -24,6 +24,7 @@ COMPARED = "ppocrv4_mobile_rec"
 PPOCR_SIDE = "ppocr"
 PPOCR_TUNED_SIDE = "ppocr, our settings"
 _WIDTH_STEP = 8
+_MIN_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,12 @@ class TrainStepPlan:
             for form in self.forms
             if form not in FORMS
         ]
-        if self.width < _WIDTH_STEP or self.width % _WIDTH_STEP:
-            faults.append(f"width {self.width}; allowed: multiples of {_WIDTH_STEP} px")
+        if len(set(self.forms)) < len(self.forms):
+            faults.append(f"form {','.join(self.forms)}; allowed: each once")
+        if self.width < _MIN_WIDTH or self.width % _WIDTH_STEP:
+            faults.append(
+                f"width {self.width}; allowed: multiples of {_WIDTH_STEP} px, from {_MIN_WIDTH}"
+            )
         if faults:
             raise ConfigError("; ".join(faults))
 

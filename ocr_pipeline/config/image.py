@@ -60,6 +60,14 @@ class RecImageSpec(Config):
         return self
 
 
+def with_changes(rule: RecImageSpec, changes: RecImageSpec | None) -> RecImageSpec:
+    """Return ``rule`` with the fields that ``changes`` was given, and no others."""
+    if changes is None:
+        return rule
+    values = {**rule.model_dump(), **changes.model_dump(exclude_unset=True)}
+    return RecImageSpec.model_validate(values)
+
+
 class DBDecodeSpec(Config):
     """From a probability map to text polygons (DB, arXiv:1911.08947, section 3.5)."""
 

@@ -69,13 +69,24 @@ class RecModelSpec(Config):
     @model_validator(mode="after")
     def _check(self) -> "RecModelSpec":
         _check_size(self.family, self.size)
-        if self.guide and self.family == "crnn":
-            raise ValueError("guide: crnn is trained with CTC alone; set guide to false")
+        _check_rec_image(self.family, self.image)
+        if self.family == "crnn" and (self.guide or self.form != "calibrated"):
+            raise ValueError("crnn has one training form and no guide: leave form and guide out")
         return self
 
     def deployed(self) -> "RecModelSpec":
         """The same model without what only training needs."""
         return self.model_copy(update={"guide": False})
+
+
+def _check_rec_image(family: str, image: RecImageSpec) -> None:
+    stride = 4 if family == "crnn" else 8
+    if image.time_stride != stride:
+        raise ValueError(f"image.time_stride {image.time_stride}: {family} has {stride} px")
+    if family != "crnn" and image.height != 48:
+        raise ValueError(f"image.height {image.height}: {family} reads lines of 48 px")
+    if image.height % 16:
+        raise ValueError(f"image.height {image.height}: crnn needs a multiple of 16 px")
 
 
 def _check_size(family: str, size: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.image import ImageLimits, RecImageSpec
@@ -16,6 +16,12 @@ class DictionaryConfig(Config):
     """model: those of the model. union: these and new ones. new: only new ones."""
     file: Path | None = None
     """The new ones, one a line, UTF-8; null: all characters of the training labels."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "DictionaryConfig":
+        if self.file is not None and self.mode == "model":
+            raise ValueError("file is used with mode union or new; set mode, or leave file out")
+        return self
 
 
 class PrepareConfig(Config):
@@ -36,7 +42,7 @@ class PrepareConfig(Config):
     dictionary: DictionaryConfig = DictionaryConfig()
     """Character set of the dataset; the training moves the model's weights to it."""
     image: RecImageSpec | None = None
-    """Input rule of the training to come: decides how long a label can be; null: the model's."""
+    """Changes to the model's input rule, as in the training to come; it limits label lengths."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
     seed: NonNegativeInt = 0

@@ -72,7 +72,7 @@ class RecTrainConfig(Config):
     """Train the NRTR decoder (arXiv:1806.00926) along, which also teaches the features; it is not
     exported."""
     image: RecImageSpec | None = None
-    """Input rule, also of the exported model; null: as the start model has it."""
+    """Changes to the start model's input rule, also for the exported model."""
     steps: PositiveInt = 300
     """Optimiser steps."""
     batch: PositiveInt = 16

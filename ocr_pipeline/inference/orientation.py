@@ -47,7 +47,10 @@ class TurningRecognizer(Recognizer):
         ]
         turned = super().recognize([turn(lines[index]) for index in unsure])
         for index, line in zip(unsure, turned, strict=True):
-            if line.confidence > upright[index].confidence + self.config.margin:
+            # Where nothing is read upright there is rarely text at all: only a sure reading counts.
+            empty = not upright[index].text
+            needed = self.config.unsure_below if empty else self.config.margin
+            if line.confidence > upright[index].confidence + needed:
                 results[index] = OrientedLine(line.text, line.confidence, turned=True)
         return results
 

@@ -78,7 +78,7 @@ class Charset:
         """
         if not text:
             raise LabelError("the label is empty; give its text, or leave the picture out")
-        indices = [self._index.get(part, BLANK) for part in self._split(text)]
+        indices = [self._index.get(part, BLANK) for part in self.split(text)]
         if BLANK in indices:
             unknown = self.unknown(text)
             named = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in unknown)
@@ -90,13 +90,13 @@ class Charset:
 
     def unknown(self, text: str) -> list[str]:
         """Return the characters of ``text`` that the set lacks, each once, in order."""
-        return [part for part in dict.fromkeys(self._split(text)) if part not in self._index]
+        return [part for part in dict.fromkeys(self.split(text)) if part not in self._index]
 
     def index(self, entry: str) -> int | None:
         """Return the class of one entry (or the space); None where the set lacks it."""
         return self._index.get(entry)
 
-    def _split(self, text: str) -> list[str]:
+    def split(self, text: str) -> list[str]:
         """Cut ``text`` into entries; where one of several code points fits, the longest is taken.
 
         PP-OCRv5's dictionary has ten of two code points (flags).

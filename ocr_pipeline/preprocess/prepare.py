@@ -1,16 +1,17 @@
 """Check every sample with the real decoder and encoder, split, and write the dataset."""
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from ocr_pipeline.artifacts.dataset import Dataset, RecSample, Refusal, Split
 from ocr_pipeline.artifacts.folder import check_target
-from ocr_pipeline.config.image import RecImageSpec
+from ocr_pipeline.config.image import RecImageSpec, with_changes
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.errors import DataError, ImageError, LabelError
-from ocr_pipeline.ops.charset import Charset
+from ocr_pipeline.ops.charset import SPACE, Charset
 from ocr_pipeline.ops.ctc import steps_needed
 from ocr_pipeline.ops.decode import read_image
 from ocr_pipeline.ops.rec_lists import LabelLine, read_rec_list
@@ -49,7 +50,7 @@ def prepare(
     total = len(train_lines) + len(val_lines)
     report = on_progress or _ignore
     charset = choose_charset(config, charset, [line.text for line in train_lines if line.image])
-    rule = config.image or image or RecImageSpec()
+    rule = with_changes(image or RecImageSpec(), config.image)
     checker = _Checker(config, charset, rule, lambda done: report(done, total))
     train = checker.check(train_lines)
     splits: dict[Split, list[RecSample]]
@@ -128,14 +129,20 @@ def choose_charset(config: PrepareConfig, model: Charset | None, texts: Sequence
     if rule.file is not None:
         found: Sequence[str] = Charset.load(rule.file).dictionary
     else:
-        # Control characters are label faults; the space has a class anyway.
-        found = sorted({c for text in texts for c in text.strip() if c.isprintable() and c != " "})
+        found = sorted(_characters(texts, model))
     if rule.mode == "union" and model is not None:
         known = set(model.dictionary)
         found = [*model.dictionary, *(entry for entry in found if entry not in known)]
     if not found:
         raise DataError("the training labels hold no character; check train_labels")
     return Charset(found)
+
+
+def _characters(texts: Sequence[str], model: Charset | None) -> set[str]:
+    """All entries in the labels; control characters are label faults, the space has a class."""
+    cut = list if model is None else model.split
+    parts = {part for text in texts for part in cut(text.strip())}
+    return {part for part in parts if part != SPACE and unicodedata.category(part[0]) != "Cc"}
 
 
 def _ignore(_done: int, _total: int) -> None:

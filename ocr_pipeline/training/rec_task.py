@@ -7,10 +7,12 @@ from pathlib import Path
 import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
+from pydantic import ValidationError
 
 from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors, latest, step_folders
 from ocr_pipeline.artifacts.dataset import CARD_NAME, Dataset, RecSample
 from ocr_pipeline.assets import sha256_of
+from ocr_pipeline.config.image import with_changes
 from ocr_pipeline.config.model import RecModelSpec
 from ocr_pipeline.config.train import RecTrainConfig
 from ocr_pipeline.errors import ArtifactError, TrainingError
@@ -113,7 +115,7 @@ def train_recognizer(
     progress.note(f"device {device}, {precision.reason}")
     last = _check_run(config, resume=resume)
     dataset = Dataset.load(config.dataset)
-    model = _resumed(last, dataset) if last else _started(config, dataset, progress)
+    model = _resumed(config, last, dataset) if last else _started(config, dataset, progress)
     spec = model.spec
     assert isinstance(spec, RecModelSpec)  # noqa: S101  (both made sure)
     train = dataset.samples("train")
@@ -205,8 +207,16 @@ def _check_lengths(samples: Sequence[RecSample], charset: Charset, spec: RecMode
             )
 
 
-def _resumed(last: Checkpoint, dataset: Dataset) -> TrainableModel:
+def _resumed(config: RecTrainConfig, last: Checkpoint, dataset: Dataset) -> TrainableModel:
     model = load_trainable(str(last.folder))
+    assert isinstance(model.spec, RecModelSpec)  # noqa: S101  (a run of lines)
+    wanted = _wanted(model.spec, config)
+    changed = [name for name, value in wanted.items() if getattr(model.spec, name) != value]
+    if changed:
+        raise TrainingError(
+            f"{last.folder}: {', '.join(changed)} cannot change within a run; resume with the "
+            "settings it was started with, or start a new run from this checkpoint"
+        )
     if model.charset != dataset.charset:
         raise ArtifactError(
             f"{dataset.folder}: its character set of {dataset.charset.classes} classes is not the "
@@ -227,10 +237,22 @@ def _started(config: RecTrainConfig, dataset: Dataset, progress: Progress) -> Tr
     model, change = with_charset(model, dataset.charset, config.charset)
     if change.new or change.dropped:
         progress.note(f"character set: {change.sentence()}")
-    wanted: dict[str, object] = {"guide": config.guide}
-    if config.form is not None:
-        wanted["form"] = config.form
-    if config.image is not None:
-        wanted["image"] = config.image
-    values = {**model.spec.model_dump(), **wanted}
-    return with_spec(model, RecModelSpec.model_validate(values))
+    assert isinstance(model.spec, RecModelSpec)  # noqa: S101  (looked above)
+    if model.spec.guide and not config.guide:
+        progress.note("the start model's guide is left out; guide=true trains it on")
+    values = {**model.spec.model_dump(), **_wanted(model.spec, config)}
+    try:
+        spec = RecModelSpec.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(fault["msg"] for fault in error.errors())
+        raise TrainingError(f"start {config.start}: {faults}") from None
+    return with_spec(model, spec)
+
+
+def _wanted(spec: RecModelSpec, config: RecTrainConfig) -> dict[str, object]:
+    """What the config says of the network."""
+    return {
+        "guide": config.guide,
+        "form": config.form or spec.form,
+        "image": with_changes(spec.image, config.image),
+    }

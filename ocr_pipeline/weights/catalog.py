@@ -1,6 +1,8 @@
 """The released models that can be started from: where their files are, and their rules."""
 
+import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,9 +179,8 @@ def released_file(name: str) -> Path:
     for source in (graph, fetch(release.tensors)):
         target = folder / source.name
         if not target.is_file() or sha256_of(target) != sha256_of(source):
-            scratch = folder / f".{source.name}"
-            shutil.copyfile(source, scratch)
-            scratch.replace(target)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as scratch:
+                shutil.copyfile(source, Path(scratch) / source.name).replace(target)
     return folder / graph.name
 
 
@@ -203,3 +204,9 @@ def released_charset(name: str) -> Charset:
             f"{name}: dictionary of {charset.classes} classes, network of {release.spec.classes}"
         )
     return charset
+
+
+def official_caches() -> list[Path]:
+    """Folders in which ``paddleocr`` and ``paddlex`` keep downloaded models."""
+    base = os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex"
+    return [Path(base) / "official_models"]

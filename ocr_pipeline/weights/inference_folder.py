@@ -1,6 +1,7 @@
 """A user's own inference model, or one that ``paddleocr`` has downloaded, made trainable."""
 
 from pathlib import Path
+from typing import Any
 
 from paddle import nn
 from pydantic import ValidationError
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from ocr_pipeline.assets import sha256_of
 from ocr_pipeline.config.image import DBDecodeSpec
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
-from ocr_pipeline.errors import WeightsError
+from ocr_pipeline.errors import ArtifactError, WeightsError
 from ocr_pipeline.models.build import build_network
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
@@ -98,9 +99,10 @@ def _candidates(records: list[Record], rules: InferenceRules) -> list[Spec]:
             RecModelSpec.model_validate({"family": family, "size": size, "classes": classes})
             for family, size in pairs
         ]
-    decode = decode_rule(rules)
     return [
-        DetModelSpec.model_validate({"family": family, "size": size, "decode": decode})
+        DetModelSpec.model_validate(
+            {"family": family, "size": size, "decode": decode_rule(rules, family, size)}
+        )
         for family, size in pairs
     ]
 
@@ -115,8 +117,8 @@ def rules_beside(model: Path) -> InferenceRules:
     return read_inference_rules(file) if file.is_file() else InferenceRules()
 
 
-def decode_rule(rules: InferenceRules) -> DBDecodeSpec:
-    """Return a detector's thresholds: those of the rules, else the defaults.
+def decode_rule(rules: InferenceRules, family: str, size: str) -> DBDecodeSpec:
+    """Return a detector's thresholds: those of the rules, else the released model's.
 
     Raises:
         WeightsError: a threshold that leaves nothing to find; all such are said.
@@ -128,10 +130,18 @@ def decode_rule(rules: InferenceRules) -> DBDecodeSpec:
         "max_candidates": rules.max_candidates,
     }
     try:
-        return DBDecodeSpec.model_validate({k: v for k, v in found.items() if v is not None})
+        said = {k: v for k, v in found.items() if v is not None}
+        return DBDecodeSpec.model_validate({**_released_decode(family, size), **said})
     except ValidationError as error:
         faults = "; ".join(f"{e['loc'][0]} {e['input']}: {e['msg']}" for e in error.errors())
         raise WeightsError(f"{RULES_NAME}: rules of a detector: {faults}") from None
+
+
+def _released_decode(family: str, size: str) -> dict[str, Any]:
+    release = RELEASES.get(f"{family}_{size}_det")
+    if release is None or not isinstance(release.spec, DetModelSpec):
+        return {}
+    return release.spec.decode.model_dump()
 
 
 def find_charset(spec: RecModelSpec, rules: InferenceRules, model: Path) -> Charset:
@@ -149,7 +159,11 @@ def find_charset(spec: RecModelSpec, rules: InferenceRules, model: Path) -> Char
         AssetError: the released dictionary cannot be fetched.
     """
     if rules.dictionary is not None:
-        charset, source = Charset(rules.dictionary), f"{model.parent / RULES_NAME}"
+        source = f"{model.parent / RULES_NAME}"
+        try:
+            charset = Charset(rules.dictionary)
+        except ArtifactError as error:
+            raise WeightsError(f"{source}: character_dict: {error}") from None
     else:
         texts = sorted(model.parent.glob("*.txt"))
         if not texts and (release := _same_released(spec)):

@@ -71,7 +71,7 @@ def _load(path: Path) -> dict[str, Any]:
         document = yaml.load(content.decode("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: not readable as YAML ({reason})") from None
     if not isinstance(document, dict) or not {"Global", "PostProcess"} & document.keys():

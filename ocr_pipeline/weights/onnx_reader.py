@@ -26,6 +26,10 @@ _KINDS: dict[str, OperatorKind] = {
     "Cast": "pass",
     "Dropout": "pass",
 }
+_ARITHMETIC = (
+    *("Conv", "ConvTranspose", "BatchNormalization", "LayerNormalization", "MatMul", "Gemm"),
+    *("Mul", "Add", "Sub", "Div", "PRelu", "LSTM", "GRU"),
+)
 _MAX_DIMENSIONS = 16
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Per element type: numpy's name, and the field that holds values outside ``raw_data``.
@@ -65,7 +69,17 @@ def read_onnx(path: Path) -> list[Record]:
         )
     constants = _Constants(path, graph)
     operators = [_operator(node) for node in graph.node if node.op_type != "Constant"]
-    return collect_records(operators, constants.get, source=str(path))
+    parameters = _parameters(graph, constants)
+    return collect_records(operators, constants.get, source=str(path), parameters=parameters)
+
+
+def _parameters(graph: onnx.GraphProto, constants: "_Constants") -> list[str]:
+    """Stored float32 tensors of more than one element that enter the arithmetic of a node."""
+    used = {
+        name for node in graph.node if node.op_type in _ARITHMETIC for name in node.input if name
+    }
+    found = ((name, constants.get(name)) for name in sorted(used))
+    return [n for n, a in found if a is not None and a.dtype == np.float32 and a.size > 1]
 
 
 def _operator(node: onnx.NodeProto) -> Operator:
@@ -86,8 +100,14 @@ class _Constants:
             value = next((a.t for a in node.attribute if a.name == "value"), None)
             if node.op_type == "Constant" and value is not None and node.output:
                 self.tensors[node.output[0]] = value
+        self._arrays: dict[str, NDArray[Any] | None] = {}
 
     def get(self, name: str) -> NDArray[Any] | None:
+        if name not in self._arrays:
+            self._arrays[name] = self._read(name)
+        return self._arrays[name]
+
+    def _read(self, name: str) -> NDArray[Any] | None:
         tensor = self.tensors.get(name)
         if tensor is None:
             return None

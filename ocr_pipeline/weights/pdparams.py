@@ -81,7 +81,18 @@ def read_training_checkpoint(path: Path) -> dict[str, Array]:
             f"{path}: holds a tensor cut into slices (more than 1 GB, protocol 2 or 3); save it "
             "again with protocol 4"
         )
-    tensors = {n: _tensor(path, n, v) for n, v in found.items() if n != _NAME_TABLE}
+    tensors: dict[str, Array] = {}
+    size = 0
+    for name, value in found.items():
+        if name != _NAME_TABLE:
+            tensors[name] = _tensor(path, name, value)
+            size += tensors[name].nbytes
+            # One array under many names would grow with each.
+            if size > len(content):
+                raise WeightsError(
+                    f"{path}: its tensors are larger than its {len(content):,} bytes: the same "
+                    "array stands there under several names; save the network's state_dict alone"
+                )
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
     return tensors

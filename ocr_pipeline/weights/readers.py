@@ -122,4 +122,6 @@ def _in_folder(folder: Path) -> Path:
                 f"({', '.join(file.name for file in models[:5])}); name the one you mean"
             )
     names = ", ".join(file.name for file in files[:5]) or "no files"
+    if any(file.suffix.lower() == _CHECKPOINT for file in files):
+        names += f"; name the {_CHECKPOINT} file itself"
     raise WeightsError(f"{folder}: no model in it; looked for {_LOOKED_FOR}, found {names}")

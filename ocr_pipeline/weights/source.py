@@ -1,6 +1,5 @@
 """One word for where a model comes from: a name, an inference model, a checkpoint, a run."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.weights.catalog import (
     RELEASED_NAMES,
     find_release,
+    official_caches,
     released_charset,
     released_name,
 )
@@ -93,9 +93,17 @@ def resolve(source: str) -> tuple[SourceKind, str]:
     Raises:
         WeightsError: nothing of that name.
     """
-    if name := released_name(source):
-        return "released", name
     path = Path(source)
+    if name := released_name(source):
+        if path.exists():
+            raise WeightsError(
+                f"{source}: a released model and a path; for the path say ./{source}"
+            )
+        return "released", name
+    if source in FRESH_NAMES:
+        raise WeightsError(
+            f"{source}: is trained from scratch, it has no weights of its own; use it as start"
+        )
     if (path / EXPORTED_CARD).exists():
         raise WeightsError(
             f"{source}: an exported model, which is not trained or exported again; give the "
@@ -122,9 +130,3 @@ def downloaded_models() -> list[Path]:
     """Folders of models that ``paddleocr`` has downloaded."""
     caches = [cache for cache in official_caches() if cache.is_dir()]
     return sorted(folder for cache in caches for folder in cache.iterdir() if folder.is_dir())
-
-
-def official_caches() -> list[Path]:
-    """Folders in which ``paddleocr`` and ``paddlex`` keep downloaded models."""
-    base = os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex"
-    return [Path(base) / "official_models"]

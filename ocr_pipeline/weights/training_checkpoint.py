@@ -130,7 +130,7 @@ def _recognise(path: Path, tensors: Mapping[str, Array], rules: InferenceRules) 
                 "size": size,
                 "form": "multi_branch",
                 "threshold": any(name.startswith("head.thresh.") for name in tensors),
-                "decode": decode_rule(rules),
+                "decode": decode_rule(rules, family, size),
             }
         )
     output = f"{_ctc_names(tensors).output}.weight"
@@ -228,7 +228,7 @@ def _check(
 def _left_out(spec: Spec, unused: Iterable[str]) -> _LeftOut:
     rest, known = list(unused), []
     for pattern, what in _groups(spec):
-        group = [name for name in rest if re.match(pattern, name)]
+        group = {name for name in rest if re.match(pattern, name)}
         rest = [name for name in rest if name not in group]
         if group:
             known.append(f"{len(group)} {what}")

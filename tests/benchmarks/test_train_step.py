@@ -104,7 +104,7 @@ def test_ratio_needs_whole_rounds(ours: list[float], theirs: list[float]) -> Non
 def test_all_faults_of_a_plan_are_one_message() -> None:
     message = (
         r"^network 'v9'; allowed: ppocrv4_mobile_rec, .*; form 'thin'; allowed: calibrated, "
-        r"multi_branch; width 30; allowed: multiples of 8 px$"
+        r"multi_branch; width 30; allowed: multiples of 8 px, from 16$"
     )
     with pytest.raises(ConfigError, match=message):
         TrainStepPlan(network="v9", forms=("thin",), width=30)
@@ -135,7 +135,7 @@ def test_mixed_precision_is_refused_without_a_gpu() -> None:
 def test_environment_depends_on_the_processor(
     vendor: str, variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\n")
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: avx avx2 bmi2\n")
     monkeypatch.setattr(environment_module, "_CPU_INFO", tmp_path / "cpuinfo")
     assert paddle_environment() == variables
 

@@ -79,6 +79,13 @@ def test_turned_reading_is_taken_where_the_first_is_unsure_and_it_is_clearly_bet
     assert engine.pictures == readings
 
 
+def test_a_region_without_text_stays_empty_unless_its_turned_reading_is_sure() -> None:
+    reading, _ = recognizer()
+    doubtful, sure = reading.recognize([line(0.0, 0.8), line(0.0, 0.96)])
+    assert (doubtful.text, doubtful.turned) == ("", False)
+    assert (sure.text, sure.turned) == (TURNED, True)
+
+
 def test_parameters_move_both_limits() -> None:
     lines = [line(0.95, 1.0), line(0.5, 0.58)]
     eager, _ = recognizer(OrientationConfig(unsure_below=1, margin=0))

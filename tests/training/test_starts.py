@@ -6,13 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ocr_pipeline.artifacts.checkpoint import Checkpoint
 from ocr_pipeline.artifacts.dataset import Dataset
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.config.train import RecTrainConfig
-from ocr_pipeline.errors import DataError, WeightsError
+from ocr_pipeline.errors import DataError, TrainingError, WeightsError
 from ocr_pipeline.preprocess import prepare
+from ocr_pipeline.preprocess.prepare import choose_charset
 from ocr_pipeline.training import train_recognizer
 from ocr_pipeline.weights.source import load_trainable, recognizer_rules
 from tests.conftest import Silent
@@ -117,3 +119,62 @@ def test_a_crnn_is_trained_from_nothing(pictures: Path, tmp_path: Path) -> None:
     assert (model.spec.family, model.spec.image.height) == ("crnn", 32)
     first, *_, last = losses(tmp_path / "run")
     assert last["total"] < first["total"]
+
+
+def test_a_run_keeps_what_it_was_started_with(
+    pictures: Path, tmp_path: Path, released_weights: None
+) -> None:
+    dataset = prepared(pictures, tmp_path / "set", "ppocrv6_tiny_rec")
+    trained(dataset, tmp_path / "run", steps=1)
+    last = Checkpoint.load(tmp_path / "run/step-000001")
+    for changes in ({"form": "multi_branch"}, {"guide": True}, {"image": {"min_width": 192}}):
+        config = RecTrainConfig.model_validate({**last.card.config, "steps": 2, **changes})
+        with pytest.raises(
+            TrainingError, match=f"{next(iter(changes))} cannot change within a run"
+        ):
+            train_recognizer(config, Silent(), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": {"time_stride": 4}}, "time_stride 4: ppocrv6 has 8 px"),
+        ({"image": {"height": 96}}, "height 96: ppocrv6 reads lines of 48 px"),
+        ({"start": "crnn_mobile", "guide": True}, "crnn has one training form and no guide"),
+        ({"start": "crnn_mobile", "image": {"height": 40}}, "height 40: crnn needs a multiple"),
+    ],
+)
+def test_what_the_network_cannot_be_is_said_before_training(
+    changes: dict[str, object],
+    message: str,
+    pictures: Path,
+    tmp_path: Path,
+    released_weights: None,
+) -> None:
+    dataset = prepared(pictures, tmp_path / "set", "ppocrv6_tiny_rec")
+    with pytest.raises(TrainingError, match=message):
+        trained(dataset, tmp_path / "run", **changes)
+
+
+def test_an_image_rule_changes_only_what_it_names(pictures: Path, tmp_path: Path) -> None:
+    dataset = prepared(pictures, tmp_path / "set", "crnn_mobile", mode="new")
+    folder = trained(
+        dataset, tmp_path / "run", start="crnn_mobile", image={"min_width": 160}, steps=1
+    )
+    image = load_trainable(str(folder)).spec.image
+    assert (image.min_width, image.height, image.time_stride) == (160, 32, 4)
+
+
+def test_a_dictionary_file_needs_its_mode(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="file is used with mode union or new"):
+        prepared(pictures, tmp_path / "set", "ppocrv6_tiny_rec", file=tmp_path / "mine.txt")
+
+
+def test_characters_of_labels_are_entries_of_the_model(released_weights: None) -> None:
+    model, _ = recognizer_rules("ppocrv5_mobile_rec")
+    assert model is not None
+    flag = next(entry for entry in model.dictionary if len(entry) > 1)
+    values = {"out": "x", "images": "x", "train_labels": ["x"], "dictionary": {"mode": "new"}}
+    config = PrepareConfig.model_validate(values)
+    texts = [f"a\u3000{flag}b", "a b\tc"]
+    assert choose_charset(config, model, texts).dictionary == ("a", "b", "c", "\u3000", flag)

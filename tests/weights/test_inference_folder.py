@@ -15,7 +15,7 @@ from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.resize import rec_input
 from ocr_pipeline.weights import inference_folder
-from ocr_pipeline.weights.catalog import released_charset, released_file
+from ocr_pipeline.weights.catalog import RELEASES, released_charset, released_file
 from ocr_pipeline.weights.inference_folder import find_charset, load_inference_model
 from ocr_pipeline.weights.inference_yml import InferenceRules
 from ocr_pipeline.weights.readers import read_records
@@ -81,10 +81,10 @@ def test_a_v4_detector_is_named_v4_by_its_rules_only(
     tmp_path: Path, released_weights: None
 ) -> None:
     folder = real_folder(V4["det"], tmp_path)
-    assert load_inference_model(folder).spec == DetModelSpec(family="ppocrv5", size="mobile")
+    assert load_inference_model(folder).spec == RELEASES["ppocrv5_mobile_det"].spec
     (folder / "inference.yml").write_text("Global:\n  model_name: PP-OCRv4_mobile_det\n")
     model = load_inference_model(folder)
-    assert model.spec == DetModelSpec(family="ppocrv4", size="mobile")
+    assert model.spec == RELEASES["ppocrv4_mobile_det"].spec
     check_same_weights(model, load_released("ppocrv4_mobile_det"))
 
 
@@ -94,7 +94,7 @@ def test_an_onnx_file_is_known_by_its_layers_not_its_name(
     path = tmp_path / "ppocrv5_rec_of_mine.onnx"
     shutil.copyfile(released_file(TINY_DET), path)
     model = load_inference_model(path)
-    assert model.spec == DetModelSpec(size="tiny")
+    assert model.spec == RELEASES[TINY_DET].spec  # the released thresholds too
     assert model.sha256 == sha256_of(path)
     assert len(model.golden) == 2
     check_same_weights(model, load_released(TINY_DET))

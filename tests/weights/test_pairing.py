@@ -81,3 +81,18 @@ def test_all_tensors_that_do_not_fit_are_named() -> None:
         set_weights(network, weights, source="folder")
     for part in (f"missing {first}", "extra stranger", f"{second} [7, 7] instead of"):
         assert part in str(caught.value)
+
+
+def test_weights_of_a_layer_that_is_not_known_are_not_dropped(tmp_path: Path) -> None:
+    stored = {"w": (2, 3, 1, 1), "slope": (2, 1, 1), "factor": (1, 2, 1, 1)}
+    tensors = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in stored.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("PRelu", ["a", "slope"], ["b"]),
+        helper.make_node("Mul", ["b", "factor"], ["y"]),
+    ]
+    path = tmp_path / "model.onnx"
+    graph = helper.make_graph(nodes, "g", [], [], tensors)
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(WeightsError, match="2 parameters belong to layers that are not known here"):
+        read_onnx(path)

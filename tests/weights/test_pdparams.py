@@ -278,3 +278,15 @@ def test_every_truncation_is_refused(tmp_path: Path, network: nn.Layer) -> None:
         path.write_bytes(content[:length])
         with pytest.raises(WeightsError, match="half-downloaded"):
             read_training_checkpoint(path)
+
+
+def test_one_array_under_many_names_does_not_grow(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pdparams"
+    array = np.ones(1 << 18, np.float32)
+    path.write_bytes(pickle.dumps({f"t{n}": array for n in range(500)}, 4))
+    tracemalloc.start()
+    with pytest.raises(WeightsError, match="larger than its .* bytes: the same array"):
+        read_training_checkpoint(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * array.nbytes

@@ -16,7 +16,7 @@ from ocr_pipeline.assets import sha256_of
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
 from ocr_pipeline.errors import WeightsError
 from ocr_pipeline.models.build import build_network
-from ocr_pipeline.weights.catalog import released_charset
+from ocr_pipeline.weights.catalog import RELEASES, released_charset
 from ocr_pipeline.weights.source import load_trainable, resolve
 from ocr_pipeline.weights.trainable import TrainableModel
 from ocr_pipeline.weights.training_checkpoint import load_training_checkpoint
@@ -552,10 +552,9 @@ def test_family_size_and_classes_follow_from_the_file(
     form = "multi_branch"
     v4 = RecModelSpec(family="ppocrv5", size="mobile", classes=CHARS, form=form)
     assert rec4.model.spec == v4
-    assert det4.model.spec == DetModelSpec(
-        family="ppocrv4", size="mobile", form=form, threshold=True
-    )
-    assert det6.model.spec == DetModelSpec(size="small", form=form, threshold=True)
+    training = {"form": form, "threshold": True}
+    for model, name in ((det4.model, "ppocrv4_mobile_det"), (det6.model, "ppocrv6_small_det")):
+        assert model.spec == RELEASES[name].spec.model_copy(update=training)
     assert rec6.model.spec == RecModelSpec(size="small", classes=CHARS, form=form)
     assert rec4.model.charset is not None
     assert rec4.model.charset.classes == CHARS
