@@ -1,4 +1,4 @@
-# make demo            the whole pipeline on rendered slips, about five minutes on two cores
+# make demo            the whole pipeline on rendered slips, about three minutes on two cores
 # make test            the tests
 # make test-paddle26   those of preparing and training, on Paddle 2.6.2 (docs/paddle26.md)
 PYTHON ?= python3
