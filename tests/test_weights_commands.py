@@ -159,6 +159,12 @@ def test_what_paddleocr_has_downloaded_is_found_by_its_name(
         resolve("PP-OCRv6_other_rec")
 
 
+def test_a_file_that_is_no_model_is_named_by_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.raises(WeightsError, match=r"notes\.md: a file of the kind '\.md'; allowed"):
+        resolve(str(tmp_path / "notes.md"))
+
+
 def test_an_inference_model_works_where_a_name_does(onnx_folder: Path) -> None:
     source = str(onnx_folder)
     charset, image = recognizer_rules(source)

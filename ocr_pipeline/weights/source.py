@@ -19,13 +19,13 @@ from ocr_pipeline.weights.catalog import (
 )
 from ocr_pipeline.weights.fresh import FRESH_NAMES, fresh_image
 from ocr_pipeline.weights.inference_folder import load_inference_model
+from ocr_pipeline.weights.readers import find_model
 from ocr_pipeline.weights.released import load_released
 from ocr_pipeline.weights.tensors import set_weights
 from ocr_pipeline.weights.trainable import TrainableModel
 from ocr_pipeline.weights.training_checkpoint import load_training_checkpoint
 
 SourceKind = Literal["released", "inference", "training", "checkpoint"]
-_MODEL_SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".onnx")
 _TRAINING_SUFFIX = ".pdparams"
 
 
@@ -112,10 +112,11 @@ def resolve(source: str) -> tuple[SourceKind, str]:
     if path.is_dir():
         is_checkpoint = (path / CARD_NAME).exists() or bool(step_folders(path))
         return ("checkpoint" if is_checkpoint else "inference"), source
-    if path.is_file() and path.suffix.lower() in _MODEL_SUFFIXES:
+    if path.is_file():
+        if path.suffix.lower() == _TRAINING_SUFFIX:
+            return "training", source
+        find_model(path)  # says what it is, where it is no model
         return "inference", source
-    if path.is_file() and path.suffix.lower() == _TRAINING_SUFFIX:
-        return "training", source
     for folder in official_caches():
         if (folder / source).is_dir() and Path(source).name == source:
             return "inference", str(folder / source)
