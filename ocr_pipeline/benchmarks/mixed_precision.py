@@ -8,7 +8,11 @@ from ocr_pipeline.errors import ConfigError, TrainingError
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_NAMES: dict[Dtype, Literal["float32", "float16", "bfloat16"]] = {
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
 _DET_SIDE = 640
 _REC_SIZE = (48, 320)
 _REC_CLASSES = 18710
@@ -92,7 +96,7 @@ def _step(name: str, dtype: Dtype, batch: int) -> Callable[[], None]:
     network, loss_of = _det(batch) if name.endswith("det") else _rec(batch)
     network.train()
     optimizer = build_optimizer(network, OptimConfig())
-    precision = Precision(_NAMES[dtype], "measured")  # type: ignore[arg-type]
+    precision = Precision(_NAMES[dtype], "measured")
     scaler = precision.scaler()
 
     def step() -> None:  # as training.fit takes it

@@ -32,8 +32,9 @@ class Metrics(Silent):
     def __init__(self) -> None:
         self.seen: dict[int, dict[str, float]] = {}
 
-    def evaluated(self, step: int, metrics: dict[str, float]) -> None:  # type: ignore[override]
-        self.seen[step] = dict(metrics)
+    def evaluated(self, step: int, metrics: object) -> None:
+        assert isinstance(metrics, dict)
+        self.seen[step] = metrics
 
 
 @pytest.fixture(scope="module")
