@@ -4,6 +4,7 @@ On a machine that others use too, only what ran side by side can be compared. A 
 line of JSON when it is ready and one per step; it takes a step for each line on its stdin.
 """
 
+import io
 import json
 import os
 import select
@@ -159,6 +160,8 @@ def protocol() -> Iterator[TextIO]:
     """In a worker: the stream of answers; whatever else is printed goes to stderr."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # or it would come after the last words
     with answers:
         yield answers
 
