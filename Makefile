@@ -61,11 +61,14 @@ COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-he
 
 # Needs uv; writes hashes for Python 3.11 to 3.13.
 lock:
-	for extra in train serve dev official; do \
+	for extra in train remote serve dev official; do \
 	  $(COMPILE) --universal --extra $$extra --output-file requirements/$$extra.txt || exit 1; \
 	done
 	$(COMPILE) --python-platform linux --extra paddle26 --extra test \
 	  --output-file requirements/paddle26.txt
+	uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url requirements/ppocr-data.in \
+	  --output-file requirements/ppocr-data.txt
 
 clean:
 	rm -rf work $(VENV) $(VENV26)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ocr_pipeline import cli_benchmark, cli_weights
+from ocr_pipeline import cli_benchmark, cli_dataset, cli_weights
 from ocr_pipeline.config.base import Config, load_config
 from ocr_pipeline.errors import ConfigError, OcrPipelineError
 from ocr_pipeline.paddle_environment import keep_freed_memory, set_paddle_environment
@@ -29,10 +29,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_benchmark.app, name="benchmark")
+app.add_typer(cli_dataset.app, name="dataset")
 app.add_typer(cli_weights.app, name="weights")
 _out = Console()
 _err = Console(stderr=True)
 _SHUTDOWN_MARGIN_S = 5
+_SHOWN_CHARACTERS = 60
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="YAML file, see configs/")]
 Overrides = Annotated[
@@ -75,46 +77,97 @@ def _load(schema: type[Config], path: Path, overrides: list[str] | None) -> Any:
 
 @app.command()
 def render(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Practice data: labelled lines and a page of worn dot-matrix bank slips."""
+    """Practice data: labelled lines and pages of slips, forms, displays, or of your own texts."""
     from ocr_pipeline.config.render import RenderConfig
-    from ocr_pipeline.fonts import find_font
+    from ocr_pipeline.fonts import find_font, find_fonts
     from ocr_pipeline.preprocess.render import render_set
+    from ocr_pipeline.preprocess.synthesis import synthesise
     from ocr_pipeline.progress import counting
 
     settings: RenderConfig = _load(RenderConfig, config, overrides)
     font = find_font(may_fetch=True)
-    with counting(_err, "rendering lines") as on_progress:
-        folder = render_set(settings, font, on_progress)
-    _out.print(
-        f"{settings.train_lines:,} lines to train on, {settings.val_lines:,} to validate, "
-        f"one page: {folder}",
-        highlight=False,
-    )
+    if settings.domain == "demo":
+        with counting(_err, "rendering lines") as on_progress:
+            folder = render_set(settings, font, on_progress)
+        _out.print(
+            f"{settings.train_lines:,} lines to train on, {settings.val_lines:,} to validate, "
+            f"one page: {folder}",
+            highlight=False,
+        )
+        return
+    fonts = list(dict.fromkeys([font, *find_fonts(settings.fonts, may_fetch=True)]))
+    charset = _covered_charset(settings)
+    with counting(_err, "rendering") as on_progress:
+        made = synthesise(settings, fonts, charset=charset, on_progress=on_progress)
+    counts = ", ".join(f"{name} {count:,}" for name, count in made.counts.items())
+    _out.print(f"{made.folder}: {counts}", highlight=False, soft_wrap=True)
+    for what, characters in (
+        ("characters that no font draws", made.not_drawn),
+        ("characters of the corpus that were passed over", made.left_out),
+    ):
+        if characters:
+            shown = "".join(characters[:_SHOWN_CHARACTERS])
+            more = " ..." if len(characters) > _SHOWN_CHARACTERS else ""
+            text = f"[yellow]{len(characters):,} {what}:[/] {escape(shown)}{more}"
+            _out.print(text, highlight=False, soft_wrap=True)
+
+
+def _covered_charset(settings: Any) -> Any:
+    """Character set of the model that a coverage names; None: it names a file, or there is none."""
+    from ocr_pipeline.weights.source import recognizer_rules
+
+    if settings.coverage is None or Path(settings.coverage.charset).is_file():
+        return None
+    return recognizer_rules(str(settings.coverage.charset))[0]
 
 
 @app.command()
-def prepare(config: ConfigPath, overrides: Overrides = None, overwrite: Overwrite = False) -> None:
-    """Stage 1: label lists and pictures to a checked, split dataset."""
+def prepare(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    overwrite: Overwrite = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="look only; exit code 1 if a label would be refused")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="with --check: folder for report.html and report.json")
+    ] = None,
+) -> None:
+    """Stage 1: labels and pictures to a checked, split dataset."""
     from ocr_pipeline.config.prepare import PrepareConfig
-    from ocr_pipeline.preprocess import prepare as run
+    from ocr_pipeline.preprocess.prepare import inspect, prepare_and_tell
+    from ocr_pipeline.preprocess.report import terminal_table, write_report
     from ocr_pipeline.progress import counting
     from ocr_pipeline.weights.source import recognizer_rules
 
     settings: PrepareConfig = _load(PrepareConfig, config, overrides)
-    charset, image = recognizer_rules(settings.model)
+    if report is not None and not check:
+        raise ConfigError("--report goes with --check; a dataset has its report in its own folder")
+    charset, image = recognizer_rules(settings.model) if settings.task == "rec" else (None, None)
     with counting(_err, "checking samples") as on_progress:
-        dataset = run(settings, charset, image=image, replace=overwrite, on_progress=on_progress)
-    _out.print(f"dataset {dataset.folder}", highlight=False, soft_wrap=True)
-    table = Table()
-    table.add_column("part")
-    table.add_column("lines", justify="right")
-    for split, count in dataset.manifest.counts.items():
-        table.add_row(split, f"{count:,}")
-    for reason, count in sorted(dataset.manifest.refused.items()):
-        table.add_row(f"[red]refused: {reason}[/]", f"{count:,}")
-    _out.print(table)
-    if dataset.manifest.refused:
-        _out.print(f"each refused line, and why: {dataset.folder / 'refused.jsonl'}")
+        if check:
+            found = inspect(settings, charset, image=image, on_progress=on_progress)
+            findings, counts = found.findings, {str(k): len(v) for k, v in found.splits.items()}
+        else:
+            dataset, findings = prepare_and_tell(
+                settings, charset, image=image, replace=overwrite, on_progress=on_progress
+            )
+            counts = dataset.manifest.counts
+    parts = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    if findings:
+        _out.print(terminal_table(findings))
+    if check:
+        _out.print(f"would take {parts}", highlight=False)
+        if report is not None:
+            report.mkdir(parents=True, exist_ok=True)
+            shown = write_report(report, found, limits=settings.limits, title=str(settings.out))[1]
+            _out.print(f"report: {shown}", highlight=False, soft_wrap=True)
+        if any(finding.action == "refuse" for finding in findings):
+            raise typer.Exit(1)
+        return
+    _out.print(f"dataset {dataset.folder}: {parts}", highlight=False, soft_wrap=True)
+    if findings:
+        _out.print(f"report: {dataset.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -163,9 +216,9 @@ def evaluate(
     from ocr_pipeline.evaluation.sources import labelled_lines, load_any_recognizer
     from ocr_pipeline.inference.orientation import TurningRecognizer
 
-    samples, root = labelled_lines(labels, images)
+    samples, read_line = labelled_lines(labels, images)
     recognizer = TurningRecognizer(load_any_recognizer(model), OrientationConfig(enabled=turn))
-    report = evaluate_lines(recognizer, samples, root)
+    report = evaluate_lines(recognizer, samples, read_line)
     figures = {
         "samples": report.raw.samples,
         "raw": _figures(report.raw),

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Speed against other code, side by side.", no_args_is_help=True)
 _out = Console()
 _err = Console(stderr=True)
-
-
-@app.callback()
-def _benchmark() -> None:
-    """Keeps `train-step` a command of its own while it is the only one."""
 
 
 @app.command(name="train-step")
@@ -71,6 +67,90 @@ def train_step(
     _out.print(_table(results))
     if as_json:
         typer.echo(json.dumps([_figures(result) for result in results]))
+
+
+@app.command()
+def loader(
+    task: Annotated[Literal["rec", "det"], typer.Option(help="lines or pages")],
+    data: Annotated[Path, typer.Option(help="folder with rec_train.txt or det_train.txt")],
+    labels: Annotated[str, typer.Option(help="another list in that folder")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="measured turns of each side")] = 10,
+    warmup: Annotated[int, typer.Option(min=0, help="turns of each side before that")] = 2,
+    batches: Annotated[int, typer.Option(min=1, help="drawn in one turn")] = 12,
+    batch: Annotated[int, typer.Option(min=0, help="samples a batch; 0: 64 lines, 8 pages")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes of each side")] = 2,
+) -> None:
+    """Batches with full augmentation: our data pipeline and PaddleOCR's take turns."""
+    from ocr_pipeline.benchmarks.loader import LoaderPlan, run_loader, summary
+    from ocr_pipeline.paddle_environment import paddle_environment
+    from ocr_pipeline.progress import counting
+
+    plan = LoaderPlan(
+        task=task,
+        data=data,
+        labels=labels,
+        batches=batches,
+        steps=steps,
+        warmup=warmup,
+        workers=workers,
+        batch=batch,
+    )
+    with counting(_err, "rounds") as on_progress:
+        results = run_loader(plan, paddle_environment(), on_progress=on_progress)
+    table = Table()
+    for column in ("pictures", "side"):
+        table.add_column(column)
+    for column in ("samples/s", "CPU ms a sample", "of ppocr's speed", "of its CPU time"):
+        table.add_column(column, justify="right")
+    for result in results:
+        cells = (f"{result.samples_per_s:,.0f}", f"{result.cpu_ms_per_sample:.2f}")
+        ratios = (_shown(result.speedup), _shown(result.cpu_ratio))
+        table.add_row(result.setting, result.name, *cells, *ratios)
+    _out.print(table)
+    typer.echo(json.dumps(summary(plan, results)))
+
+
+@app.command()
+def packs(
+    pictures: Annotated[Path, typer.Argument(help="folder of pictures; they are repeated")],
+    samples: Annotated[int, typer.Option(min=100, help="pictures in each format")] = 20_000,
+    formats: Annotated[str, typer.Option(help="with commas between")] = (
+        "tar,files,lmdb,array_record,parquet"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each format")] = 7,
+    s3: Annotated[bool, typer.Option("--s3", help="also from an S3 server started here")] = False,
+) -> None:
+    """Ways to store many small pictures, read in turns; needs lmdb, array_record and pyarrow."""
+    from ocr_pipeline.benchmarks.packs import run_packs
+
+    names = tuple(name.strip() for name in formats.split(","))
+    report = run_packs(pictures, samples, names, rounds=rounds, s3=s3)
+    _out.print(report.as_markdown(), highlight=False, soft_wrap=True)
+    typer.echo(report.as_json())
+
+
+@app.command(name="loader-memory")
+def loader_memory(
+    lines: Annotated[str, typer.Option(help="sizes of the lists, with commas between")] = (
+        "10000,1000000"
+    ),
+    batches: Annotated[int, typer.Option(min=1, help="drawn from each")] = 50,
+    workers: Annotated[int, typer.Option(min=0, help="processes that read")] = 2,
+) -> None:
+    """Memory and start-up time of the loader on generated lists of very different sizes."""
+    from ocr_pipeline.benchmarks.loader_memory import run_loader_memory
+
+    sizes = [int(size) for size in lines.split(",")]
+    results = run_loader_memory(sizes, batches=batches, workers=workers)
+    table = Table()
+    for column in ("lines", "start-up s", "MB after it", "MB at most", "MB before it"):
+        table.add_column(column, justify="right")
+    for result in results:
+        figures = (result.after_mb, result.peak_mb, result.before_mb)
+        cells = (f"{figure:,.0f}" for figure in figures)
+        table.add_row(f"{result.lines:,}", f"{result.start_s:.2f}", *cells)
+    _out.print(table)
+    typer.echo(json.dumps([result._asdict() for result in results]))
 
 
 def _table(results: "Sequence[SideResult]") -> Table:

@@ -1,9 +1,12 @@
 """How every artefact is written (whole or not at all) and read (checked, all faults at once)."""
 
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,9 +35,12 @@ CardT = TypeVar("CardT", bound=Card)
 def check_target(target: Path, *, replace: bool) -> None:
     """Say before long work that its result could not be written.
 
+    What a killed process left behind is cleared away first; see :func:`clear_leftovers`.
+
     Raises:
         ArtifactError: ``target`` exists and ``replace`` is false, or it is no artefact of ours.
     """
+    clear_leftovers(target)
     if target.exists() and not replace:
         raise ArtifactError(
             f"{target}: exists already; give another name, delete it, or say --overwrite"
@@ -50,43 +56,106 @@ def check_target(target: Path, *, replace: bool) -> None:
 def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``target`` that becomes ``target`` when the block ends well.
 
-    On an error nothing is left behind, and an existing ``target`` stays as it was.
+    On an error nothing is left behind, and an existing ``target`` stays as it was. What a killed
+    process left behind is cleared away by the next one that writes the same ``target``.
 
     Raises:
-        ArtifactError: ``target`` exists and ``replace`` is false, or the folder cannot be made.
+        ArtifactError: ``target`` exists and ``replace`` is false, or it cannot be written.
     """
     check_target(target, replace=replace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+        with _fresh(target, "new") as scratch:
+            yield scratch
+            scratch.chmod(0o755)
+            check_target(target, replace=replace)  # another process may have been quicker
+            _swap_in(scratch, target)
     except OSError as error:
-        raise ArtifactError(f"{target}: cannot write there ({error.strerror})") from None
+        raise ArtifactError(
+            f"{target}: cannot write there ({error.strerror or error}); check space and rights"
+        ) from error
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove the unfinished folders of processes that were killed while they wrote ``target``.
+
+    One that was killed between taking the old ``target`` away and putting the new one in has its
+    old one put back. Folders that a living process holds are left alone.
+    """
+    for aside in target.parent.glob(f".{glob.escape(target.name)}-old-*"):
+        with _held(aside) as alone:
+            kept = aside / target.name
+            if alone and kept.exists() and not target.exists():
+                with suppress(OSError):  # another process has written it just now
+                    kept.replace(target)
+            if alone and (target.exists() or not kept.exists()):
+                shutil.rmtree(aside, ignore_errors=True)
+    for scratch in target.parent.glob(f".{glob.escape(target.name)}-new-*"):
+        with _held(scratch) as alone:
+            if alone:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _fresh(target: Path, kind: str) -> Iterator[Path]:
+    """A hidden folder beside ``target`` that this process holds; removed when the block ends."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-{kind}-"))
+        with _held(folder, wait=True):
+            if not folder.exists():  # taken for a leftover before it was held
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock on a folder that ends with this process.
+
+    False where another process holds it or has just moved the folder away, and where the file
+    system knows no locks (some of those across a network).
+    """
     try:
-        yield scratch
-        scratch.chmod(0o755)
-        _swap_in(scratch, target)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _lock(handle, wait=wait)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 def _swap_in(scratch: Path, target: Path) -> None:
     if not target.exists():
         scratch.replace(target)
         return
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
-    target.replace(aside / target.name)
-    scratch.replace(target)
-    shutil.rmtree(aside)
+    with _fresh(target, "old") as aside:
+        kept = aside / target.name
+        try:
+            target.replace(kept)
+            scratch.replace(target)
+        finally:
+            if kept.exists() and not target.exists():
+                kept.replace(target)
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """Return relative path to sha256 of every file below ``folder``."""
-    return {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def hash_files(folder: Path, *, skip: str | None = None) -> dict[str, str]:
+    """Return relative path to sha256 of every file below ``folder``; not in sub-folder ``skip``."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: sha256_of(path) for name, path in names.items() if name.split("/")[0] != skip}
 
 
 def write_card(card: Card, folder: Path, filename: str) -> None:

@@ -5,7 +5,6 @@ Both sides see the same pictures and labels, drawn from one seed.
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ocr_pipeline.benchmarks.interleave import protocol, serve_steps
@@ -56,12 +55,15 @@ def _our_step(
 ) -> tuple[Callable[[], float], int]:
     from pydantic import TypeAdapter
 
+    from ocr_pipeline.artifacts.dataset import RecSample
     from ocr_pipeline.config.model import RecModelSpec
     from ocr_pipeline.config.train import OptimConfig
+    from ocr_pipeline.errors import ImageError
     from ocr_pipeline.models.build import build_network
     from ocr_pipeline.ops.charset import Charset
-    from ocr_pipeline.training.batches import RecBatch
+    from ocr_pipeline.ops.decode import BGRImage
     from ocr_pipeline.training.optimizer import build_optimizer
+    from ocr_pipeline.training.rec_loader import RecBatch
     from ocr_pipeline.training.rec_task import RecTask
     from ocr_pipeline.weights.trainable import TrainableModel
 
@@ -71,7 +73,11 @@ def _our_step(
     network = build_network(spec)
     charset = Charset([chr(0x4E00 + index) for index in range(classes - 2)])
     model = TrainableModel(spec, network, charset, golden=[], started_from=name, sha256="")
-    task = RecTask(model, spec, charset, [], Path(), batch=len(images))
+
+    def read_nothing(_sample: RecSample) -> BGRImage:
+        raise ImageError("this task has no validation part")
+
+    task = RecTask(model, spec, charset, [], read_nothing, batch=len(images))
     optimizer = build_optimizer(network, OptimConfig())
     batch = RecBatch(images, labels, lengths)
     network.train()

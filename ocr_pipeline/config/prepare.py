@@ -1,12 +1,15 @@
 """Stage 1."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ocr_pipeline.config.base import Config
+from ocr_pipeline.config.check import CheckConfig
 from ocr_pipeline.config.image import ImageLimits, RecImageSpec
+from ocr_pipeline.config.sources import PackConfig, Place, SourceConfig, StorageConfig, Task
 
 
 class DictionaryConfig(Config):
@@ -25,25 +28,38 @@ class DictionaryConfig(Config):
 
 
 class PrepareConfig(Config):
-    """PaddleOCR recognition lists (``image<TAB>text``) to a dataset."""
+    """Labels and pictures, from wherever they are, to a dataset."""
 
+    task: Task = "rec"
+    """rec: text lines for the recognizer. det: pictures with regions for the detector."""
     out: Path
     """Folder of the dataset; must not exist, unless told to overwrite."""
-    images: Path
-    """Folder that the image paths of the lists start from."""
-    train_labels: list[Path] = Field(min_length=1)
-    """Label lists, UTF-8."""
-    val_labels: list[Path] = []
-    """Label lists of the validation part; empty: a part of ``train_labels`` is taken."""
+    images: Place | None = None
+    """Folder or URL that the picture paths start from, for all sources that name none."""
+    train_labels: list[SourceConfig] = Field(min_length=1)
+    """Sources to train on; a path alone is a PaddleOCR list."""
+    val_labels: list[SourceConfig] = []
+    """Sources to validate on; empty: a part of ``train_labels`` is taken."""
     val_count: PositiveInt = 100
-    """Samples to validate on where ``val_labels`` is empty; whole label texts, so a few more."""
+    """Samples to validate on where ``val_labels`` is empty; whole texts, pictures and groups stay
+    together, so a few more."""
     model: str = "ppocrv6_small_rec"
     """Recognizer to be trained: name or folder, as `start` of the training."""
     dictionary: DictionaryConfig = DictionaryConfig()
     """Character set of the dataset; the training moves the model's weights to it."""
     image: RecImageSpec | None = None
     """Changes to the model's input rule, as in the training to come; it limits label lengths."""
+    guide: bool = False
+    """The training will use the NRTR decoder: labels longer than it was trained on are reported."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
+    check: CheckConfig = CheckConfig()
+    """What the linter looks for and does."""
+    storage: StorageConfig = StorageConfig()
+    """How files that are not on this machine are read."""
+    pack: PackConfig = PackConfig()
+    """Copy the pictures into shards."""
+    workers: NonNegativeInt = Field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    """Processes that decode and check; 0: this one. The result does not depend on it."""
     seed: NonNegativeInt = 0
-    """Decides which texts are validated on."""
+    """Decides which samples are validated on."""

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.image import RecImageSpec
+from ocr_pipeline.config.loader import LoaderConfig
 from ocr_pipeline.config.model import Form
+from ocr_pipeline.config.rec_augment import RecAugmentConfig
 
 
 class OptimConfig(Config):
@@ -30,25 +32,6 @@ class AmpConfig(Config):
     """False: float32 everywhere."""
     dtype: Literal["auto", "float16", "bfloat16"] = "auto"
     """auto: bfloat16 where the GPU has it (capability 8.0), else float16 with loss scaling."""
-
-
-class RecAugmentConfig(Config):
-    """Changes of a training line; each happens with ``probability``."""
-
-    probability: float = Field(default=0.4, ge=0, le=1)
-    """Of each kind of change, independently."""
-    perspective: float = Field(default=0.04, ge=0, lt=0.5)
-    """Corners move by up to this share of the height."""
-    crop: float = Field(default=0.06, ge=0, lt=0.3)
-    """Up to this share of the height is cut off top and bottom."""
-    blur: NonNegativeFloat = 1.0
-    """Largest sigma of a Gaussian blur, px at line height."""
-    noise: NonNegativeFloat = 8.0
-    """Largest standard deviation of added noise, of 255."""
-    light: float = Field(default=0.25, ge=0, lt=1)
-    """Contrast and brightness change by up to this share."""
-    invert: bool = False
-    """Also show lines as negatives."""
 
 
 class RecTrainConfig(Config):
@@ -88,7 +71,6 @@ class RecTrainConfig(Config):
     """Steps between lines in ``metrics.jsonl``."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU where this Paddle finds one."""
-    workers: NonNegativeInt = 0
-    """Processes that read and change pictures; 0: the training process itself."""
+    loader: LoaderConfig = LoaderConfig()
     seed: NonNegativeInt = 0
     """Order of samples, augmentation, dropout."""

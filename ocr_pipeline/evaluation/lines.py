@@ -1,13 +1,12 @@
 """Accuracy on cut-out text lines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ocr_pipeline.artifacts.dataset import RecSample
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.ops.ctc import TextLine
-from ocr_pipeline.ops.decode import read_image
+from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.metrics import TextScore, normalise_text, score_lines
 
 _CHUNK = 256
@@ -39,9 +38,14 @@ class LineReport:
 
 
 def evaluate_lines(
-    recognizer: Recognizer, samples: Sequence[RecSample], image_root: Path
+    recognizer: Recognizer, samples: Sequence[RecSample], read: Callable[[RecSample], BGRImage]
 ) -> LineReport:
     """Read every sample; none is left out or replaced.
+
+    Args:
+        recognizer: is measured.
+        samples: their pictures and labels.
+        read: gives the picture of a sample, ``[H, W, 3]`` uint8 BGR.
 
     Raises:
         ImageError: a picture cannot be read.
@@ -50,7 +54,7 @@ def evaluate_lines(
     lines: list[TextLine] = []
     for start in range(0, len(samples), _CHUNK):
         chunk = samples[start : start + _CHUNK]
-        lines += recognizer.recognize([read_image(image_root / s.image) for s in chunk])
+        lines += recognizer.recognize([read(sample) for sample in chunk])
     found = [line.text for line in lines]
     truth = [sample.text for sample in samples]
     return LineReport(

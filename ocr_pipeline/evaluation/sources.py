@@ -1,6 +1,6 @@
 """What to evaluate, and on what: names and folders as a user types them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ocr_pipeline.artifacts.dataset import CARD_NAME as DATASET_CARD
@@ -13,6 +13,7 @@ from ocr_pipeline.errors import ArtifactError, DataError
 from ocr_pipeline.inference.load import load_recognizer
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.models.engine import NetworkEngine
+from ocr_pipeline.ops.decode import BGRImage, read_image
 from ocr_pipeline.ops.rec_lists import read_rec_list
 from ocr_pipeline.weights.source import load_trainable
 
@@ -34,8 +35,10 @@ def load_any_recognizer(source: str) -> Recognizer:
     return Recognizer(engine, model.spec, model.charset, batch=config.rec_batch)
 
 
-def labelled_lines(labels: Path, images: Path | None) -> tuple[Sequence[RecSample], Path]:
-    """Return samples and their image root, from a list or a dataset's validation part.
+def labelled_lines(
+    labels: Path, images: Path | None
+) -> tuple[Sequence[RecSample], Callable[[RecSample], BGRImage]]:
+    """Return samples and what reads their pictures, from a list or a dataset's validation part.
 
     Raises:
         DataError: a line without a tab, an empty list, or a file that cannot be read.
@@ -43,12 +46,17 @@ def labelled_lines(labels: Path, images: Path | None) -> tuple[Sequence[RecSampl
     """
     if (labels / DATASET_CARD).is_file():
         dataset = Dataset.load(labels)
-        return dataset.samples("val"), images or dataset.image_root
-    samples = []
+        samples = dataset.lines("val")
+        if images is None:
+            return samples, dataset.pictures("val").read
+        root = images
+        return samples, lambda sample: read_image(root / sample.image)
+    listed = []
     for line in read_rec_list(labels):
         if not line.image:
             raise DataError(f"{line.source}: no tab; expected image<TAB>text")
-        samples.append(RecSample(line.image, line.text, height=0, width=0))
-    if not samples:
+        listed.append(RecSample(line.image, line.text, height=0, width=0))
+    if not listed:
         raise DataError(f"{labels}: holds no label line")
-    return samples, images or labels.parent
+    folder = images or labels.parent
+    return listed, lambda sample: read_image(folder / sample.image)

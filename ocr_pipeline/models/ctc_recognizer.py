@@ -71,7 +71,8 @@ class CTCRecognizer(nn.Layer):
 
     def forward(self, images: Tensor, tokens: Tensor | None = None) -> CTCLogits:
         """Args:
-        images: ``[N, 3, 48, W]`` float32, normalised by ``RecImageSpec``; W divisible by 8.
+        images: ``[N, 3, H, W]`` float32, normalised by ``RecImageSpec``; W divisible by 8. H is 48;
+            training may show other multiples of 16 too.
         tokens: ``[N, L]`` int64, what the guide has read so far at each place; None: no guiding.
         """
         features = self._features(images)
@@ -79,8 +80,9 @@ class CTCRecognizer(nn.Layer):
         return CTCLogits(self.head(self.neck(features)), guided)
 
     def _features(self, images: Tensor) -> Tensor:
-        features = self.backbone(images)[-1]  # [N, C, 3, W/4]
-        return F.avg_pool2d(features, kernel_size=[3, 2], stride=[3, 2])  # [N, C, 1, W/8]
+        features = self.backbone(images)[-1]  # [N, C, H/16, W/4]
+        rows = features.shape[2]
+        return F.avg_pool2d(features, kernel_size=[rows, 2], stride=[rows, 2])  # [N, C, 1, W/8]
 
 
 def _body(family: str, size: str, form: Form) -> tuple[nn.Layer, nn.Layer, int]:

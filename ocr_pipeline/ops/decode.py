@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,6 +28,7 @@ _DAMAGE = (
     OverflowError,
     struct.error,
 )
+_JPEG_END = b"\xff\xd9"
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 
 
@@ -76,6 +78,8 @@ def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
         raise ImageTooLargeError(_too_many_bytes(len(content), limits))
     with _open(content, limits) as picture:
         _check_size(picture.width, picture.height, limits)
+        if (quick := _decode_plain_jpeg(picture, content)) is not None:
+            return quick
         try:
             _check_frames(picture)
             picture.load()
@@ -87,6 +91,21 @@ def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
                 f"or damaged ({error}); send the complete file"
             ) from None
     return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+def _decode_plain_jpeg(picture: Image.Image, content: bytes) -> BGRImage | None:
+    """The pixels of an ordinary, whole JPEG, several times as fast; None: take the other way.
+
+    OpenCV does not tell when a file is cut off, so it must end with the end marker.
+    """
+    plain = picture.format == "JPEG" and picture.mode in ("RGB", "L") and "exif" not in picture.info
+    if not plain or not content.endswith(_JPEG_END):
+        return None
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
+    if decoded is None or decoded.shape != (picture.height, picture.width, 3):
+        return None
+    return np.asarray(decoded, dtype=np.uint8)
 
 
 def _open(content: bytes, limits: ImageLimits) -> Image.Image:

@@ -33,13 +33,29 @@ def det_input(image: BGRImage, spec: DetImageSpec) -> NDArray[np.float32]:
     height, width = det_size(image.shape[0], image.shape[1], spec)
     if (height, width) != image.shape[:2]:
         image = np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8)
+    out = np.empty((1, 3, height, width), dtype=np.float32)
+    normalise_page(image, spec, out=out[0])
+    return out
+
+
+def normalise_page(image: BGRImage, spec: DetImageSpec, *, out: NDArray[np.float32]) -> None:
+    """Bring pixels to what the detector is fed with, without scaling the picture.
+
+    Args:
+        image: ``[H, W, 3]`` uint8 BGR.
+        out: ``[3, H, W]`` float32, written.
+
+    Raises:
+        ValueError: ``out`` of another size or type.
+    """
+    height, width = image.shape[:2]
+    if out.shape != (3, height, width) or out.dtype != np.float32:
+        raise ValueError(f"out is {out.dtype} {out.shape}; expected float32 {(3, height, width)}")
     scale = np.float32(1 / 255) / np.array(spec.std, dtype=np.float32)
     shift = np.array(spec.mean, dtype=np.float32) / np.array(spec.std, dtype=np.float32)
-    out = np.empty((1, 3, height, width), dtype=np.float32)
     for channel in range(3):
-        np.multiply(image[:, :, channel], scale[channel], out=out[0, channel])
-        out[0, channel] -= shift[channel]
-    return out
+        np.multiply(cv2.extractChannel(image, channel), scale[channel], out=out[channel])
+        out[channel] -= shift[channel]
 
 
 def rec_width(height: int, width: int, spec: RecImageSpec) -> tuple[int, int]:
@@ -53,6 +69,24 @@ def rec_width(height: int, width: int, spec: RecImageSpec) -> tuple[int, int]:
     return scaled, bucket
 
 
+def rec_widths(
+    heights: NDArray[np.integer], widths: NDArray[np.integer], spec: RecImageSpec
+) -> NDArray[np.int32]:
+    """Bucket widths of many lines at once, px: the second value of :func:`rec_width`.
+
+    Args:
+        heights, widths: ``[N]``, px, at least 1.
+
+    Returns:
+        ``[N]`` int32.
+    """
+    sizes = widths.astype(np.int32) * np.int32(spec.height)  # of a million lines: 4 MB
+    scaled = np.clip(-(-sizes // heights.astype(np.int32)), 1, spec.max_width)
+    steps = np.maximum(0, -(-(scaled - spec.min_width) // spec.width_step))
+    bucket = np.minimum(spec.min_width + steps * spec.width_step, spec.max_width)
+    return np.asarray(bucket, dtype=np.int32)
+
+
 def rec_input(image: BGRImage, spec: RecImageSpec) -> NDArray[np.float32]:
     """Scale, pad and normalise one text line.
 
@@ -62,10 +96,28 @@ def rec_input(image: BGRImage, spec: RecImageSpec) -> NDArray[np.float32]:
     Returns:
         ``[3, spec.height, bucket]`` float32 in [-1, 1]; the padding on the right is 0.
     """
-    scaled, bucket = rec_width(image.shape[0], image.shape[1], spec)
-    resized = np.asarray(cv2.resize(image, (scaled, spec.height)), dtype=np.float32)
-    out = np.zeros((3, spec.height, bucket), dtype=np.float32)
-    out[:, :, :scaled] = resized.transpose(2, 0, 1) / 127.5 - 1.0
+    bucket = rec_width(image.shape[0], image.shape[1], spec)[1]
+    return fit_line(image, spec.height, bucket)
+
+
+def fit_line(image: BGRImage, height: int, width: int) -> NDArray[np.float32]:
+    """Scale one text line to ``height``, squeeze or pad it to ``width``, and normalise it.
+
+    Args:
+        image: ``[H, W, 3]`` uint8 BGR.
+        height, width: of the result, px.
+
+    Returns:
+        ``[3, height, width]`` float32 in [-1, 1]; the padding on the right is 0.
+    """
+    scaled = min(max(1, ceil(height * image.shape[1] / image.shape[0])), width)
+    if image.shape[:2] != (height, scaled):
+        image = np.asarray(cv2.resize(image, (scaled, height)), dtype=np.uint8)
+    out = np.empty((3, height, width), dtype=np.float32)
+    line = out[:, :, :scaled]
+    np.divide(image.transpose(2, 0, 1), np.float32(127.5), out=line, dtype=np.float32)
+    line -= 1.0
+    out[:, :, scaled:] = 0.0
     return out
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ocr_pipeline.ops.decode import BGRImage
 
-_DOT_SCALE = 4
+DOT_SCALE = 4
 """Picture pixels per dot while drawing."""
 
 
@@ -73,7 +73,7 @@ def render_line(text: str, font: Path, wear: Wear, random: np.random.Generator) 
     Returns:
         ``[wear.height, W, 3]`` uint8 BGR, dark on light paper.
     """
-    ink = _print_dots(_dot_mask(text, font, wear.dots), wear, random)
+    ink = print_dots(_dot_mask(text, font, wear.dots), wear, random)
     width = max(8, round(ink.shape[1] * wear.height / ink.shape[0]))
     ink = np.asarray(
         cv2.resize(ink, (width, wear.height), interpolation=cv2.INTER_AREA), np.float32
@@ -92,7 +92,7 @@ def render_page(
     pitch, margin = round(wear.height * 1.7), wear.height
     strips = []
     for text in lines:
-        ink = _print_dots(_dot_mask(text, font, wear.dots), wear, random)
+        ink = print_dots(_dot_mask(text, font, wear.dots), wear, random)
         width = max(8, round(ink.shape[1] * wear.height / ink.shape[0]))
         resized = cv2.resize(ink, (width, wear.height), interpolation=cv2.INTER_AREA)
         strips.append(np.asarray(resized, np.float32))
@@ -120,10 +120,10 @@ def _dot_mask(text: str, font: Path, dots: int) -> NDArray[np.bool_]:
     return np.asarray(canvas) > 110
 
 
-def _print_dots(
+def print_dots(
     mask: NDArray[np.bool_], wear: Wear, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Ink of each dot as a soft disc, ``_DOT_SCALE`` px wide, in [0, 1]."""
+    """Ink of each dot as a soft disc, ``DOT_SCALE`` px wide, in [0, 1]."""
     strength = random.uniform(0.55, 1.0, mask.shape)
     strength *= random.random(mask.shape) >= wear.missing
     dead = random.choice(mask.shape[0], wear.dead_rows, replace=False)
@@ -132,7 +132,7 @@ def _print_dots(
     columns = np.linspace(0, random.uniform(2, 9), mask.shape[1])
     strength *= 0.75 + 0.25 * np.sin(columns + random.uniform(0, 6.3))
     dots = (mask * strength).astype(np.float32)
-    s = _DOT_SCALE
+    s = DOT_SCALE
     y, x = np.mgrid[0:s, 0:s] - (s - 1) / 2
     disc = np.clip(1.3 - np.hypot(y, x) / (s / 2), 0, 1).astype(np.float32)
     big = np.kron(dots, disc)

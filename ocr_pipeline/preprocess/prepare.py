@@ -1,25 +1,155 @@
-"""Check every sample with the real decoder and encoder, split, and write the dataset."""
+"""Read the sources, check every sample, split, and write the dataset."""
 
-import hashlib
+import secrets
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import NamedTuple
 
-from ocr_pipeline.artifacts.dataset import Dataset, RecSample, Refusal, Split
-from ocr_pipeline.artifacts.folder import check_target
-from ocr_pipeline.config.image import RecImageSpec, with_changes
+import cv2
+
+from ocr_pipeline.artifacts.dataset import (
+    PACKS_NAME,
+    Dataset,
+    DetSample,
+    RecSample,
+    Refusal,
+    SourceCard,
+    Split,
+    cut_out,
+)
+from ocr_pipeline.artifacts.folder import check_target, staged
+from ocr_pipeline.artifacts.packs import PackWriter, ShardInfo
+from ocr_pipeline.config.det_augment import DBTargetConfig
+from ocr_pipeline.config.image import DetImageSpec, ImageLimits, RecImageSpec, with_changes
 from ocr_pipeline.config.prepare import PrepareConfig
-from ocr_pipeline.errors import DataError, ImageError, LabelError
+from ocr_pipeline.errors import DataError
 from ocr_pipeline.ops.charset import SPACE, Charset
-from ocr_pipeline.ops.ctc import steps_needed
-from ocr_pipeline.ops.decode import read_image
-from ocr_pipeline.ops.rec_lists import LabelLine, read_rec_list
-from ocr_pipeline.ops.resize import rec_width
+from ocr_pipeline.ops.decode import decode_image
+from ocr_pipeline.preprocess.check import (
+    Checked,
+    CheckResult,
+    Finding,
+    Rules,
+    check_as_a_whole,
+    check_between,
+    check_samples,
+    check_unlabelled,
+    near_pairs,
+)
+from ocr_pipeline.preprocess.report import write_report
+from ocr_pipeline.preprocess.sources import OpenSource, open_source
+from ocr_pipeline.preprocess.sources.raw import RawSample
+from ocr_pipeline.preprocess.split import hold_out
+from ocr_pipeline.storage import Root, is_remote, open_root
 from ocr_pipeline.versions import made_by
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) samples."""
+Labelled = tuple[int, RawSample]
+"""A label and the number of its source."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the linter found, and what would go into the dataset.
+
+    Attributes:
+        sources: all of them; the number of a sample's source is its place here.
+        roots: where the pictures of each source are.
+        charset: of the dataset; None for detection.
+        splits: checked samples of each part.
+        findings: everything found, in the order of the labels.
+        labels: how many were read.
+    """
+
+    sources: list[OpenSource]
+    roots: list[Root]
+    charset: Charset | None
+    splits: dict[Split, list[Checked]]
+    findings: list[Finding]
+    labels: int
+
+    def refused(self) -> list[Finding]:
+        """Findings of samples that are left out; a refused region is masked, its picture taken."""
+        return [f for f in self.findings if f.action == "refuse" and f.region is None]
+
+    def counts(self, action: str) -> dict[str, int]:
+        """Findings with one action, per fault."""
+        return dict(Counter(f.fault for f in self.findings if f.action == action))
+
+
+def inspect(
+    config: PrepareConfig,
+    charset: Charset | None,
+    *,
+    image: RecImageSpec | None = None,
+    on_progress: OnProgress | None = None,
+) -> Inspection:
+    """Run the linter: real decoder, encoder and target builder on every sample; write nothing.
+
+    Args:
+        config: sources, rules, policies.
+        charset: of the recognizer to be trained; None: it has none of its own, or detection.
+        image: input rule of that recognizer, where ``config`` has none; None: the default one.
+        on_progress: called as samples are done.
+
+    Raises:
+        DataError: a source cannot be read, or the model has no characters of its own and
+            ``dictionary`` names none.
+    """
+    listed = [*config.train_labels, *config.val_labels]
+    sources = [
+        open_source(source, config.task, images=config.images, storage=config.storage)
+        for source in listed
+    ]
+    roots = [open_root(source.images, config.storage) for source in sources]
+    labels = [(n, raw) for n, source in enumerate(sources) for raw in source.samples()]
+    first_val = len(config.train_labels)
+    train_labels = [label for label in labels if label[0] < first_val]
+    val_labels = [label for label in labels if label[0] >= first_val]
+    if config.task == "rec":
+        texts = [raw.text for _, raw in train_labels if raw.text and raw.image]
+        charset = choose_charset(config, charset, texts)
+    else:
+        charset = None
+    rules = _rules(config, charset, image)
+    report = on_progress or _ignore
+
+    def check(part: Sequence[Labelled], split: Split, before: int) -> CheckResult:
+        return check_samples(
+            part,
+            roots,
+            rules,
+            config.check,
+            split=split,
+            workers=config.workers,
+            on_progress=lambda done, _total: report(before + done, len(labels)),
+        )
+
+    train = check(train_labels, "train", 0)
+    val = check(val_labels, "val", len(train_labels))
+    findings = [*train.findings, *val.findings]
+    splits: dict[Split, list[Checked]]
+    if config.val_labels:
+        leaks = check_between(train, val, config.check)
+        splits = {"train": leaks.kept, "val": val.kept}
+        findings += leaks.findings
+    else:
+        splits = split_checked(train.kept, config)
+    findings += _unlabelled(roots, labels)
+    findings += check_as_a_whole(splits["train"], splits["val"], rules, config.check)
+    return Inspection(sources, roots, charset, splits, findings, len(labels))
+
+
+class Prepared(NamedTuple):
+    """A dataset, and everything that was found on the way."""
+
+    dataset: Dataset
+    findings: list[Finding]
 
 
 def prepare(
@@ -30,79 +160,105 @@ def prepare(
     replace: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
-    """Turn label lists into a dataset; what cannot be used is refused by name.
+    """As :func:`prepare_and_tell`; the findings lie in the dataset's ``report.json``."""
+    return prepare_and_tell(
+        config, charset, image=image, replace=replace, on_progress=on_progress
+    ).dataset
+
+
+def prepare_and_tell(
+    config: PrepareConfig,
+    charset: Charset | None,
+    *,
+    image: RecImageSpec | None = None,
+    replace: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Prepared:
+    """Turn labels into a dataset; what cannot be used is refused by name.
+
+    The report of the linter lies in the dataset: ``report.json`` and ``report.html``.
 
     Args:
-        config: lists, folders, input rule.
-        charset: of the recognizer to be trained; None: it has none of its own.
+        config: sources, rules, policies.
+        charset: of the recognizer to be trained; None: it has none of its own, or detection.
         image: input rule of that recognizer, where ``config`` has none; None: the default one.
         replace: an existing dataset may be replaced.
-        on_progress: called after each sample.
+        on_progress: called as samples are done.
 
     Raises:
-        DataError: a list cannot be read, no sample is left for a split, or the model has no
-            characters of its own and ``dictionary`` names none.
+        DataError: as :func:`inspect`, or no sample is left for a part.
         ArtifactError: the output exists and ``replace`` is false, or cannot be written.
     """
     check_target(config.out, replace=replace)
-    train_lines = [line for path in config.train_labels for line in read_rec_list(path)]
-    val_lines = [line for path in config.val_labels for line in read_rec_list(path)]
-    total = len(train_lines) + len(val_lines)
-    report = on_progress or _ignore
-    charset = choose_charset(config, charset, [line.text for line in train_lines if line.image])
-    rule = with_changes(image or RecImageSpec(), config.image)
-    checker = _Checker(config, charset, rule, lambda done: report(done, total))
-    train = checker.check(train_lines)
-    splits: dict[Split, list[RecSample]]
-    if config.val_labels:
-        splits = {"train": train, "val": checker.check(val_lines)}
-        _refuse_leaks(splits, checker.refusals)
-    else:
-        splits = split_by_text(train, val_count=config.val_count, seed=config.seed)
-    for split, samples in splits.items():
+    found = inspect(config, charset, image=image, on_progress=on_progress)
+    for split, samples in found.splits.items():
         if not samples:
-            raise DataError(
-                f"no sample is left for {split!r}: {total} label lines read, "
-                f"{len(checker.refusals)} refused; the first: "
-                f"{_first_refusals(checker.refusals)}"
-            )
-    return Dataset.write(
-        config.out,
-        splits=dict(splits),
-        refusals=checker.refusals,
-        stripped=checker.stripped,
-        charset=charset,
-        image_root=config.images,
-        config=config.model_dump(mode="json"),
-        made_by=made_by(),
-        replace=replace,
-    )
+            raise DataError(f"no sample is left for {split!r}: {_why_none(found, config)}")
+    pack_root = _pack_root(config)
+    with staged(config.out, replace=replace) as scratch:
+        write_report(scratch, found, limits=config.limits, title=config.out.name)
+        rows: dict[Split, list[RecSample | DetSample]] = {
+            split: [checked.sample for checked in part] for split, part in found.splits.items()
+        }
+        packs: dict[str, list[ShardInfo]] = {}
+        if config.pack.enabled:
+            for split in rows:
+                place = open_root(pack_root or str(scratch / PACKS_NAME), config.storage)
+                rows[split], packs[split] = _pack(config, place, split, rows[split], found.roots)
+        manifest = Dataset.fill(
+            scratch,
+            task=config.task,
+            sources=[_card(s, root) for s, root in zip(found.sources, found.roots, strict=True)],
+            splits=rows,
+            refusals=[Refusal(f.place, f.fault, f.detail) for f in found.refused()],
+            fixed=found.counts("fix"),
+            kept=found.counts("keep"),
+            charset=found.charset,
+            config=config.model_dump(mode="json"),
+            made_by=made_by(),
+            storage=config.storage,
+            limits=config.limits,
+            packs=packs,
+            pack_root=pack_root,
+        )
+    return Prepared(Dataset(config.out, manifest, found.charset), found.findings)
 
 
-def split_by_text(
-    samples: Sequence[RecSample], *, val_count: int, seed: int
-) -> dict[Split, list[RecSample]]:
-    """Take about ``val_count`` samples for validation; no text stands in both parts.
+def _unlabelled(roots: Sequence[Root], labels: Sequence[Labelled]) -> list[Finding]:
+    """Pictures of local folders that no label of any source names."""
+    named: dict[str, set[str]] = defaultdict(set)
+    for number, raw in labels:
+        named[roots[number].url].add(raw.image)
+    found = []
+    for number, root in enumerate(roots):
+        labelled = named.pop(root.url, None)
+        if labelled and not is_remote(root.url):
+            folders = {name.rpartition("/")[0] for name in labelled}
+            names = (n for n in root.names() if _is_picture(n) and n.rpartition("/")[0] in folders)
+            found += check_unlabelled(number, root.url, names, labelled)
+    return found
 
-    Which texts are taken depends on the seed and the texts alone, not on their order or number.
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+
+
+def split_checked(samples: Sequence[Checked], config: PrepareConfig) -> dict[Split, list[Checked]]:
+    """Hold out about ``val_count`` samples: no text, picture, look or group stands in both parts.
+
+    Which are held out depends on the seed and on what the samples are, not on their order.
     """
-    by_text: dict[str, list[RecSample]] = defaultdict(list)
-    for sample in samples:
-        by_text[sample.text].append(sample)
-
-    def rank(text: str) -> bytes:
-        return hashlib.sha256(f"{seed}\n{text}".encode()).digest()
-
-    chosen: set[str] = set()
-    taken = 0
-    for text in sorted(by_text, key=rank):
-        if taken >= val_count:
-            break
-        chosen.add(text)
-        taken += len(by_text[text])
+    names = [_name(checked) for checked in samples]
+    chosen = hold_out(
+        names,
+        [_ties(checked) for checked in samples],
+        near_pairs(samples, config.check),
+        count=config.val_count,
+        seed=config.seed,
+    )
     return {
-        "train": [sample for sample in samples if sample.text not in chosen],
-        "val": [sample for sample in samples if sample.text in chosen],
+        "train": [sample for number, sample in enumerate(samples) if number not in chosen],
+        "val": [sample for number, sample in enumerate(samples) if number in chosen],
     }
 
 
@@ -145,89 +301,103 @@ def _characters(texts: Sequence[str], model: Charset | None) -> set[str]:
     return {part for part in parts if part != SPACE and unicodedata.category(part[0]) != "Cc"}
 
 
-def _ignore(_done: int, _total: int) -> None:
-    """Nobody watches."""
-
-
-class _Checker:
-    """Goes through label lines, keeps what can be trained on, and notes the rest."""
-
-    def __init__(
-        self,
-        config: PrepareConfig,
-        charset: Charset,
-        image: RecImageSpec,
-        on_sample: Callable[[int], None],
-    ) -> None:
-        self.config = config
-        self.charset = charset
-        self.image = image
-        self.on_sample = on_sample
-        self.refusals: list[Refusal] = []
-        self.stripped = 0
-        self._seen: dict[str, LabelLine] = {}
-        self._done = 0
-
-    def check(self, lines: Sequence[LabelLine]) -> list[RecSample]:
-        samples = []
-        for line in lines:
-            fault, sample = self._check_one(line)
-            if sample is not None:
-                samples.append(sample)
-            else:
-                reason, detail = fault
-                self.refusals.append(Refusal(line.source, reason, detail))
-            self._done += 1
-            self.on_sample(self._done)
-        return samples
-
-    def _check_one(self, line: LabelLine) -> tuple[tuple[str, str], RecSample | None]:
-        if not line.image:
-            return ("format", f"{line.text[:60]!r} has no tab; expected image<TAB>text"), None
-        if PurePosixPath(line.image).is_absolute() or ".." in PurePosixPath(line.image).parts:
-            detail = f"{line.image}: leads out of {self.config.images}; give a path below it"
-            return ("outside_root", detail), None
-        if first := self._seen.get(line.image):
-            same = first.text.strip() == line.text.strip()
-            says = "the same" if same else f"{first.text!r} there, {line.text!r} here"
-            detail = f"{line.image}: labelled at {first.source} already ({says}); keep one line"
-            return ("duplicate" if same else "conflict", detail), None
-        self._seen[line.image] = line
-        text = line.text.strip()
-        try:
-            indices = self.charset.encode(text)
-        except LabelError as error:
-            return ("unknown_character" if text else "empty_label", f"{line.image}: {error}"), None
-        path = self.config.images / line.image
-        if not path.is_file():
-            return ("missing_picture", f"{path}: no such file; check the image root"), None
-        try:
-            height, width = read_image(path, self.config.limits).shape[:2]
-        except ImageError as error:
-            return ("unreadable_picture", str(error)), None
-        steps = rec_width(height, width, self.image)[1] // self.image.time_stride
-        needed = steps_needed(indices)
-        if needed > steps:
-            detail = (
-                f"{line.image}: label of {len(text)} characters needs {needed} time steps, the "
-                f"network emits {steps} for {width} x {height} px; cut the line, or check that the "
-                "label belongs to this picture"
-            )
-            return ("label_too_long", detail), None
-        self.stripped += text != line.text
-        return ("", ""), RecSample(line.image, text, height, width)
-
-
-def _refuse_leaks(splits: dict[Split, list[RecSample]], refusals: list[Refusal]) -> None:
-    """Take training samples out whose text is validated on."""
-    validated = {sample.text for sample in splits["val"]}
-    leaks = [sample for sample in splits["train"] if sample.text in validated]
-    splits["train"] = [sample for sample in splits["train"] if sample.text not in validated]
-    refusals.extend(
-        Refusal(leak.image, "leak", f"text {leak.text!r} is in the validation list too")
-        for leak in leaks
+def _rules(config: PrepareConfig, charset: Charset | None, image: RecImageSpec | None) -> Rules:
+    if config.task == "det":
+        return Rules(
+            task="det",
+            charset=None,
+            image=DetImageSpec(),
+            target=DBTargetConfig(),
+            nrtr=False,
+            limits=config.limits,
+        )
+    return Rules(
+        task="rec",
+        charset=charset,
+        image=with_changes(image or RecImageSpec(), config.image),
+        target=None,
+        nrtr=config.guide,
+        limits=config.limits,
     )
 
 
-def _first_refusals(refusals: Sequence[Refusal]) -> str:
-    return "; ".join(f"{r.source}: {r.detail}" for r in refusals[:3]) or "none"
+def _name(checked: Checked) -> str:
+    """What a sample is ranked by in the split: its group, its text, or its picture."""
+    if checked.group is not None:
+        return checked.group
+    sample = checked.sample
+    return sample.text if isinstance(sample, RecSample) else checked.pixels.hex()
+
+
+def _ties(checked: Checked) -> Iterator[tuple[str, str | bytes]]:
+    """What two samples may share, so that they belong into the same part."""
+    yield ("pixels", checked.pixels)
+    if isinstance(checked.sample, RecSample):
+        yield ("text", checked.sample.text)
+    if checked.group is not None:
+        yield ("group", checked.group)
+
+
+def _card(source: OpenSource, root: Root) -> SourceCard:
+    images = source.images if is_remote(source.images) else str(Path(root.url).resolve())
+    return SourceCard(name=source.name, images=images, weight=source.config.weight)
+
+
+def _pack(
+    config: PrepareConfig,
+    place: Root,
+    split: Split,
+    samples: Sequence[RecSample | DetSample],
+    roots: Sequence[Root],
+) -> tuple[list[RecSample | DetSample], list[ShardInfo]]:
+    """Copy the pictures of one part into shards; lines of a page are cut out of it."""
+    packed = []
+    with PackWriter(place, split, shard_mb=config.pack.shard_mb) as writer:
+        contents = _contents(samples, roots, config.limits)
+        for number, (sample, (name, content)) in enumerate(zip(samples, contents, strict=True)):
+            packed.append(changed(sample, packed=writer.add(f"{number:09d}-{name}", content)))
+    return packed, writer.close()
+
+
+def _contents(
+    samples: Sequence[RecSample | DetSample], roots: Sequence[Root], limits: ImageLimits
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each picture; a page is read once for all of its lines in a row."""
+    last: tuple[int, str] | None = None
+    page = None
+    for sample in samples:
+        name = sample.image.rsplit("/", 1)[-1]
+        if not isinstance(sample, RecSample) or sample.crop is None:
+            yield name, roots[sample.source].read(sample.image)
+            continue
+        if page is None or last != (sample.source, sample.image):
+            last = (sample.source, sample.image)
+            page = decode_image(roots[sample.source].read(sample.image), limits)
+        line = cv2.imencode(".png", cut_out(page, sample.crop))[1]
+        yield f"{name}.png", line.tobytes()
+
+
+def _pack_root(config: PrepareConfig) -> str | None:
+    """Folder or URL of the shards, a new one each time; None: they lie in the dataset.
+
+    A dataset that is replaced, or another one, keeps its shards: a run that is killed leaves it
+    whole.
+    """
+    out = config.pack.out
+    if not config.pack.enabled or out is None:
+        return None
+    top = out.rstrip("/") if is_remote(out) else Path(open_root(out).url).resolve()
+    return f"{top}/{config.out.name}-{secrets.token_hex(4)}"
+
+
+def _why_none(found: Inspection, config: PrepareConfig) -> str:
+    """Why a part is empty, and what to do."""
+    refused = found.refused()
+    says = f"{found.labels} labels read, {len(refused)} refused"
+    if refused:
+        return f"{says}; the first: {'; '.join(f'{f.place}: {f.detail}' for f in refused[:3])}"
+    return f"{says}; give more labels, or set val_count below {config.val_count}"
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Nobody watches."""

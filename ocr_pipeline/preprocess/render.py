@@ -1,4 +1,4 @@
-"""A small labelled set of rendered slips: lines to train and validate on, one page to read."""
+"""Rendered data: the demo's small set of slip lines, or lines and pages of a whole domain."""
 
 import json
 from collections.abc import Callable
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ocr_pipeline.artifacts.folder import staged
 from ocr_pipeline.config.render import RenderConfig
 from ocr_pipeline.errors import DataError
+from ocr_pipeline.fonts import find_fonts
+from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.preprocess.dot_matrix import (
     random_wear,
@@ -19,20 +21,45 @@ from ocr_pipeline.preprocess.dot_matrix import (
     typical_wear,
 )
 from ocr_pipeline.preprocess.slips import slip_line, slip_page
+from ocr_pipeline.preprocess.synthesis import synthesise
 
 _PARTS = {"train": 0, "val": 1, "page": 2}
 """Each part draws its chance from its own stream of the seed."""
 
 
-def render_set(config: RenderConfig, font: Path, on_progress: Callable[[int, int], None]) -> Path:
-    """Write ``images/``, ``train.txt``, ``val.txt``, ``page.png`` and ``page.json``.
+def render_set(
+    config: RenderConfig,
+    font: Path,
+    on_progress: Callable[[int, int], None],
+    *,
+    charset: Charset | None = None,
+) -> Path:
+    """Write what ``config.domain`` asks for.
 
-    Texts of ``val.txt`` do not stand in ``train.txt``; each line has a printer state of its own.
+    demo: ``images/``, ``train.txt``, ``val.txt``, ``page.png`` and ``page.json``. Other domains:
+    as :func:`~ocr_pipeline.preprocess.synthesis.synthesise` says; Noto Serif is fetched for them
+    where the cache lacks it.
+
+    Args:
+        config: what to render.
+        font: taken first; the only one of the demo.
+        on_progress: called with (done, total) pictures.
+        charset: characters that the texts of lines may hold, and that a coverage is meant for;
+            None: any, and the coverage's own file. Not for the demo.
 
     Raises:
-        DataError: the grammar cannot give so many different texts.
+        DataError: the grammar cannot give so many different texts; or as ``synthesise``.
         ArtifactError: the folder exists, or cannot be written.
+        AssetError: a font cannot be used.
     """
+    if config.domain == "demo":
+        return _render_demo(config, font, on_progress)
+    fonts = list(dict.fromkeys([font, *find_fonts(config.fonts, may_fetch=True)]))
+    return synthesise(config, fonts, charset=charset, on_progress=on_progress).folder
+
+
+def _render_demo(config: RenderConfig, font: Path, on_progress: Callable[[int, int], None]) -> Path:
+    """Texts of ``val.txt`` do not stand in ``train.txt``; each line has a printer of its own."""
     total = config.train_lines + config.val_lines
     with staged(config.out) as scratch:
         (scratch / "images").mkdir()

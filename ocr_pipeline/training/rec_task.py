@@ -1,9 +1,10 @@
 """Recognition: CTC loss (Graves et al., ICML 2006), evaluation, and what a run consists of."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
@@ -21,14 +22,14 @@ from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.ops.charset import BLANK, Charset
 from ocr_pipeline.ops.ctc import steps_needed
-from ocr_pipeline.ops.decode import read_image
+from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.nrtr_tokens import encode_tokens
-from ocr_pipeline.ops.resize import rec_width
-from ocr_pipeline.training.batches import LineBatches, RecBatch
+from ocr_pipeline.ops.resize import rec_widths
 from ocr_pipeline.training.calibrate import calibrate
 from ocr_pipeline.training.fit import Progress, fit
 from ocr_pipeline.training.nrtr_loss import nrtr_loss
 from ocr_pipeline.training.precision import choose_device, choose_precision
+from ocr_pipeline.training.rec_loader import RecBatch, RecLoader
 from ocr_pipeline.versions import made_by
 from ocr_pipeline.weights.fresh import FRESH_NAMES, load_fresh
 from ocr_pipeline.weights.reform import with_charset, with_spec
@@ -50,7 +51,7 @@ class RecTask:
         spec: RecModelSpec,
         charset: Charset,
         val: Sequence[RecSample],
-        image_root: Path,
+        read: Callable[[RecSample], BGRImage],
         *,
         batch: int,
     ) -> None:
@@ -60,7 +61,7 @@ class RecTask:
         self._classes = spec.classes
         self._guided = spec.guide
         self._val = val
-        self._image_root = image_root
+        self._read = read
 
     def loss(self, batch: RecBatch) -> dict[str, Tensor]:
         """Mean CTC loss of the batch's lines; with a guide, its loss as well and their sum."""
@@ -88,7 +89,7 @@ class RecTask:
 
     def evaluate(self) -> dict[str, float]:
         """Exact match, character error rate and 1-NED, raw and normalised, percent."""
-        return evaluate_lines(self._recognizer, self._val, self._image_root).metrics()
+        return evaluate_lines(self._recognizer, self._val, self._read).metrics()
 
 
 def train_recognizer(
@@ -118,24 +119,23 @@ def train_recognizer(
     model = _resumed(config, last, dataset) if last else _started(config, dataset, progress)
     spec = model.spec
     assert isinstance(spec, RecModelSpec)  # noqa: S101  (both made sure)
-    train = dataset.samples("train")
-    _check_lengths(train, dataset.charset, spec)
-    batches = LineBatches(
-        train,
-        image_root=dataset.image_root,
-        charset=dataset.charset,
+    charset = dataset.characters()
+    train, val = dataset.lines("train"), dataset.lines("val")
+    _check_lengths(dataset, spec)
+    batches = RecLoader(
+        dataset,
         image=spec.image,
         augment=config.augment,
         batch=config.batch,
         seed=config.seed,
-        workers=config.workers,
+        config=config.loader,
     )
-    val = dataset.samples("val")
-    task = RecTask(model, spec, dataset.charset, val, dataset.image_root, batch=config.batch)
+    read = dataset.pictures("val").read
+    task = RecTask(model, spec, charset, val, read, batch=config.batch)
     if last is None and config.start not in FRESH_NAMES:
         first = itertools.islice(batches.from_step(0), config.calibration_batches)
         calibrate(model.network, (batch.images for batch in first))
-    golden = [read_image(dataset.image_root / s.image) for s in val[:_GOLDEN_LINES]]
+    golden = [read(sample) for sample in val[:_GOLDEN_LINES]]
     manifest_sha = sha256_of(dataset.folder / CARD_NAME)
 
     def save(
@@ -146,7 +146,7 @@ def train_recognizer(
             model=spec,
             weights=get_weights(model.network),
             train_state=state,
-            charset=dataset.charset,
+            charset=charset,
             golden=golden,
             step=step,
             metrics=metrics,
@@ -194,10 +194,14 @@ def _check_run(config: RecTrainConfig, *, resume: bool) -> Checkpoint | None:
     return last
 
 
-def _check_lengths(samples: Sequence[RecSample], charset: Charset, spec: RecModelSpec) -> None:
+def _check_lengths(dataset: Dataset, spec: RecModelSpec) -> None:
     """Every label must fit into the time steps of its picture's bucket, or CTC has no path."""
-    for sample in samples:
-        bucket = rec_width(sample.height, sample.width, spec.image)[1]
+    lines, charset = dataset.lines("train"), dataset.characters()
+    buckets = rec_widths(lines.column("height"), lines.column("width"), spec.image)
+    # A label of L characters needs 2 L - 1 steps at most: only those that might not fit are read.
+    longest = 2 * lines.column("length").astype(np.int64) - 1
+    for number in np.flatnonzero(longest > buckets // spec.image.time_stride).tolist():
+        sample, bucket = lines[number], int(buckets[number])
         steps, needed = bucket // spec.image.time_stride, steps_needed(charset.encode(sample.text))
         if needed > steps:
             raise TrainingError(
@@ -217,9 +221,10 @@ def _resumed(config: RecTrainConfig, last: Checkpoint, dataset: Dataset) -> Trai
             f"{last.folder}: {', '.join(changed)} cannot change within a run; resume with the "
             "settings it was started with, or start a new run from this checkpoint"
         )
-    if model.charset != dataset.charset:
+    charset = dataset.characters()
+    if model.charset != charset:
         raise ArtifactError(
-            f"{dataset.folder}: its character set of {dataset.charset.classes} classes is not the "
+            f"{dataset.folder}: its character set of {charset.classes} classes is not the "
             f"run's; resume with the dataset that {last.folder} was trained on"
         )
     return model
@@ -229,12 +234,12 @@ def _started(config: RecTrainConfig, dataset: Dataset, progress: Progress) -> Tr
     """The start model with the character set, form, guide and input rule that are wanted."""
     if config.start in FRESH_NAMES:
         paddle.seed(config.seed)
-        model = load_fresh(config.start, dataset.charset)
+        model = load_fresh(config.start, dataset.characters())
     else:
         model = load_trainable(config.start)
     if not isinstance(model.spec, RecModelSpec):
         raise TrainingError(f"start {config.start!r} is a detector; name a recognizer")
-    model, change = with_charset(model, dataset.charset, config.charset)
+    model, change = with_charset(model, dataset.characters(), config.charset)
     if change.new or change.dropped:
         progress.note(f"character set: {change.sentence()}")
     assert isinstance(model.spec, RecModelSpec)  # noqa: S101  (looked above)

@@ -13,7 +13,7 @@ from ocr_pipeline.artifacts.checkpoint import (
     step_folder,
     step_folders,
 )
-from ocr_pipeline.artifacts.dataset import Dataset
+from ocr_pipeline.artifacts.dataset import Dataset, SourceCard
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
 from ocr_pipeline.errors import ArtifactError
 from ocr_pipeline.ops.charset import Charset
@@ -131,11 +131,10 @@ def test_all_missing_files_of_a_checkpoint_are_listed(tmp_path: Path) -> None:
 def test_dataset_is_no_checkpoint(tmp_path: Path) -> None:
     Dataset.write(
         tmp_path / "data",
+        task="rec",
+        sources=[SourceCard(name="a", images=str(tmp_path))],
         splits={"train": [], "val": []},
-        refusals=[],
-        stripped=0,
         charset=CHARSET,
-        image_root=tmp_path,
         config={},
         made_by={},
     )

@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from ocr_pipeline.artifacts.dataset import Dataset, RecSample
+from ocr_pipeline.artifacts.dataset import Dataset
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.errors import ArtifactError, DataError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.preprocess import prepare
-from ocr_pipeline.preprocess.prepare import split_by_text
 
 CHARSET = Charset(list("0123456789ABCDEF"))
 
 
 def picture(folder: Path, name: str, width: int = 96) -> None:
-    _, content = cv2.imencode(".png", np.full((24, width, 3), 200, np.uint8))
+    random = np.random.default_rng(list(name.encode()))  # no two pictures alike
+    _, content = cv2.imencode(".png", random.integers(0, 255, (24, width, 3), np.uint8))
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content.tobytes())
 
@@ -75,28 +75,28 @@ def test_outer_white_space_is_taken_off_and_counted(tmp_path: Path) -> None:
     lines = clean_lines(tmp_path)
     lines[0] = "ok0.png\t A0 "
     dataset = prepare(config(tmp_path, lines), CHARSET)
-    assert dataset.manifest.stripped == 1
-    assert "A0" in {sample.text for part in ("train", "val") for sample in dataset.samples(part)}
+    assert dataset.manifest.fixed == {"outer_space": 1}
+    assert "A0" in {sample.text for part in ("train", "val") for sample in dataset.lines(part)}
 
 
 def test_a_windows_list_is_read(tmp_path: Path) -> None:
     lines = clean_lines(tmp_path)
     settings = config(tmp_path, lines)
     content = b"\xef\xbb\xbf" + "\r\n".join(lines).encode()
-    settings.train_labels[0].write_bytes(content)
+    Path(settings.train_labels[0].labels).write_bytes(content)
     assert sum(prepare(settings, CHARSET).manifest.counts.values()) == 6
 
 
 def test_a_list_that_is_not_utf8_is_named_with_its_line(tmp_path: Path) -> None:
     settings = config(tmp_path, [])
-    settings.train_labels[0].write_bytes("ok.png\tA\n图.png\t国".encode("gb18030"))
+    Path(settings.train_labels[0].labels).write_bytes("ok.png\tA\n图.png\t国".encode("gb18030"))
     with pytest.raises(DataError, match=r"labels\.txt:2: not UTF-8"):
         prepare(settings, CHARSET)
 
 
 def test_a_missing_list_and_no_sample_left_are_errors(tmp_path: Path) -> None:
     settings = config(tmp_path, [], train_labels=[tmp_path / "nowhere.txt"])
-    with pytest.raises(DataError, match=r"nowhere\.txt: cannot read this label list"):
+    with pytest.raises(DataError, match=r"nowhere\.txt: not there; check the path"):
         prepare(settings, CHARSET)
     with pytest.raises(DataError, match="no sample is left for 'train'.*missing.png"):
         prepare(config(tmp_path, ["missing.png\tA"]), CHARSET)
@@ -109,21 +109,9 @@ def test_texts_never_stand_in_both_parts_even_with_a_validation_list(tmp_path: P
     val = tmp_path / "val.txt"
     val.write_text("v.png\tA3\n")
     dataset = prepare(config(tmp_path, lines, val_labels=[val]), CHARSET)
-    assert [sample.image for sample in dataset.samples("val")] == ["v.png"]
+    assert [sample.image for sample in dataset.lines("val")] == ["v.png"]
     assert dataset.manifest.refused == {"leak": 1}
-    assert len(dataset.samples("train")) == 5
-
-
-def test_the_split_depends_on_texts_and_seed_only() -> None:
-    samples = [RecSample(f"{n}.png", f"T{n % 40}", 24, 96) for n in range(120)]
-    split = split_by_text(samples, val_count=30, seed=5)
-    texts = {part: {sample.text for sample in split[part]} for part in ("train", "val")}
-    assert not texts["train"] & texts["val"]
-    assert 30 <= len(split["val"]) <= 32
-    turned = split_by_text(samples[::-1], val_count=30, seed=5)
-    assert {sample.text for sample in turned["val"]} == texts["val"]
-    other = split_by_text(samples, val_count=30, seed=6)
-    assert {sample.text for sample in other["val"]} != texts["val"]
+    assert len(dataset.lines("train")) == 5
 
 
 def test_an_existing_dataset_is_kept_unless_told(tmp_path: Path) -> None:

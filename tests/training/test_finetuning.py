@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from ocr_pipeline.artifacts.dataset import Dataset
+from ocr_pipeline.config.loader import LoaderConfig
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.config.render import RenderConfig
 from ocr_pipeline.config.train import OptimConfig, RecTrainConfig
@@ -16,8 +17,8 @@ from ocr_pipeline.models.layers import named_units
 from ocr_pipeline.preprocess import prepare
 from ocr_pipeline.preprocess.render import render_set
 from ocr_pipeline.training import train_recognizer
-from ocr_pipeline.training.batches import LineBatches
 from ocr_pipeline.training.optimizer import build_optimizer, learning_rate
+from ocr_pipeline.training.rec_loader import RecLoader
 from ocr_pipeline.training.rec_task import RecTask
 from ocr_pipeline.weights.catalog import RELEASES
 from ocr_pipeline.weights.released import load_released
@@ -103,18 +104,10 @@ def test_folded_weights_with_leftover_normalisations_collapse(lines: Path, tmp_p
         if not unit_name.startswith(("backbone.stem", "neck")):  # which the file has not folded
             unit.fold()
     spec = model.spec
-    batches = LineBatches(
-        made.samples("train"),
-        image_root=made.image_root,
-        charset=made.charset,
-        image=spec.image,
-        augment=None,
-        batch=BATCH,
-        seed=0,
-        workers=0,
-    )
-    val = made.samples("val")
-    task = RecTask(model, spec, made.charset, val, made.image_root, batch=BATCH)
+    config = LoaderConfig()
+    batches = RecLoader(made, image=spec.image, augment=None, batch=BATCH, seed=0, config=config)
+    read = made.pictures("val").read
+    task = RecTask(model, spec, made.characters(), made.lines("val"), read, batch=BATCH)
     before = task.evaluate()
     optim = OptimConfig(lr=LR, warmup_steps=2)
     optimizer = build_optimizer(model.network, optim)

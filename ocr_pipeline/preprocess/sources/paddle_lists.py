@@ -1,0 +1,136 @@
+"""PaddleOCR's lists: ``image<TAB>text`` (rec), ``image<TAB>[{regions}]`` (det), one a line."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+
+from ocr_pipeline.errors import DataError, LabelError
+from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.preprocess.sources.files import (
+    LabelFile,
+    Line,
+    Reading,
+    join,
+    label_files,
+    read_lines,
+)
+from ocr_pipeline.preprocess.sources.raw import RawSample
+from ocr_pipeline.preprocess.sources.regions import Broken, Labelled, picture_samples, unparsed
+
+_LOOK_AHEAD = 100
+"""Lines that are looked at to tell a recognition list from a detection list."""
+
+
+def read(reading: Reading) -> Iterator[RawSample]:
+    """Yield the samples of one list or of all that a pattern names; see docs/sources.md.
+
+    Raises:
+        DataError: a list cannot be read, or a recognition list is given for detection.
+    """
+    for file in label_files(reading.labels, reading.storage):
+        yield from _read_file(file, reading)
+
+
+def split_line(line: Line) -> tuple[str, str]:
+    """Image and label columns of a line.
+
+    Raises:
+        LabelError: it cannot be read as text, or has no image or no tab.
+    """
+    if line.error is not None:
+        raise line.error
+    image, tab, label = line.text.partition("\t")
+    if not tab:
+        raise LabelError(f"{line.text[:60]!r} has no tab; expected image<TAB>label")
+    if not image.strip():
+        raise LabelError(f"{line.text[:60]!r} names no image; expected image<TAB>label")
+    return image, label
+
+
+def parse_regions(label: str, place: str) -> list[Labelled | Broken]:
+    """Regions of a detection label; each has its own place, ``place#number``.
+
+    Raises:
+        LabelError: not a JSON list.
+    """
+    entries = parse.as_list(parse.read_json(label), "the label")
+    return [_region(entry, f"{place}#{at}") for at, entry in enumerate(entries, start=1)]
+
+
+def _read_file(file: LabelFile, reading: Reading) -> Iterator[RawSample]:
+    lines = read_lines(file.url, reading.storage)
+    first = list(islice(lines, _LOOK_AHEAD))
+    with_regions = _hold_regions(first, file, reading)
+    folder = "" if reading.images_given else file.folder
+    for line in chain(first, lines):
+        yield from _read_line(line, folder, reading, with_regions=with_regions)
+
+
+def _hold_regions(lines: Sequence[Line], file: LabelFile, reading: Reading) -> bool:
+    """Whether a file that begins with these lines is a detection list.
+
+    Raises:
+        DataError: it is none, but has to be one.
+    """
+    columns = [line.text.partition("\t") for line in lines if "\t" in line.text]
+    labels = [label.lstrip() for _, _, label in columns]
+    if reading.task == "rec":
+        like_regions = [x for x in labels if x.startswith("[{") and '"points"' in x]
+        return len(like_regions) * 2 > len(labels)
+    if labels and not any(label.startswith(("[", "{")) for label in labels):
+        raise DataError(
+            f"{file.url}: a recognition list (first label: {labels[0][:40]!r}); to train a "
+            'detector give a list of image<TAB>[{"transcription": ..., "points": ...}]'
+        )
+    return True
+
+
+def _read_line(
+    line: Line, folder: str, reading: Reading, *, with_regions: bool
+) -> Iterator[RawSample]:
+    try:
+        column, label = split_line(line)
+        images = _split_images(column)
+        regions = parse_regions(label, line.place) if with_regions else None
+    except LabelError as error:
+        column = line.text.partition("\t")[0] if "\t" in line.text else ""
+        yield unparsed(line.place, error, image=join(folder, column) if column else "")
+        return
+    for name in images:
+        image = join(folder, name)
+        if regions is None:
+            yield RawSample(line.place, image, label)
+        else:
+            yield from picture_samples(reading.task, line.place, image, regions)
+
+
+def _split_images(column: str) -> Sequence[str]:
+    """Several pictures with one label are written as a JSON list."""
+    if not column.startswith("["):
+        return (column,)
+    try:
+        names = parse.read_json(column)
+    except LabelError:
+        return (column,)  # a name that begins with a bracket
+    entries = parse.as_list(names, "the image column")
+    found = [parse.as_text(name, "a name in the image column") for name in entries]
+    if not found or not all(found):
+        raise LabelError(f"{column[:60]!r} names no image; expected image<TAB>label")
+    return found
+
+
+def _region(entry: object, place: str) -> Labelled | Broken:
+    try:
+        return _parse_region(entry, place)
+    except LabelError as error:
+        return Broken(place, error)
+
+
+def _parse_region(entry: object, place: str) -> Labelled:
+    region = parse.as_dict(entry, "the region")
+    for key in ("transcription", "points"):
+        if key not in region:
+            raise LabelError(f"the region {parse.shown(region)} has no {key!r}")
+    text = parse.as_text(region["transcription"], "transcription")
+    points = parse.as_pairs(region["points"], "points")
+    difficult = parse.as_flag(region.get("difficult"), "difficult")
+    return Labelled(place, points, text, difficult or parse.means_ignore(text))
