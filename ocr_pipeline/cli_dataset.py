@@ -5,13 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from ocr_pipeline.errors import ConfigError
+from ocr_pipeline.errors import AssetError, ConfigError
 
 app = typer.Typer(
     help="Look at a prepared dataset.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 _out = Console()
+_err = Console(stderr=True)
 Presets = Literal["fine_tune", "released", "v6", "v4"]
 
 
@@ -38,7 +40,6 @@ def show(
     from ocr_pipeline.artifacts.dataset import Dataset
     from ocr_pipeline.config.det_augment import DetAugmentConfig
     from ocr_pipeline.config.rec_augment import RecAugmentConfig
-    from ocr_pipeline.fonts import find_font
     from ocr_pipeline.preprocess.show import show_lines, show_pages
 
     found = Dataset.load(dataset)
@@ -50,7 +51,7 @@ def show(
             f"--augment {augment}: not for task={found.manifest.task}; allowed: "
             f"{', '.join(allowed)}"
         )
-    font = find_font(may_fetch=True)
+    font = _font()
     if found.manifest.task == "rec":
         lines = None if augment is None else RecAugmentConfig.model_validate(augment)
         sheet = show_lines(found, split, count=count, seed=seed, augment=lines, font=font)
@@ -60,6 +61,22 @@ def show(
     done, content = cv2.imencode(".png", sheet)
     if not done:
         raise ConfigError(f"{out}: a sheet of {sheet.shape[1]} x {sheet.shape[0]} px is too large")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(content.tobytes())
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(content.tobytes())
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: cannot write there ({error.strerror}); name a PNG file"
+        ) from None
     _out.print(f"contact sheet: {out}", highlight=False, soft_wrap=True)
+
+
+def _font() -> Path | None:
+    """One with Chinese characters; without any the sheet is made with those of Latin script."""
+    from ocr_pipeline.fonts import find_font
+
+    try:
+        return find_font(may_fetch=True)
+    except AssetError as error:
+        _err.print(f"[yellow]no Chinese text:[/] {escape(str(error))}", highlight=False)
+        return None

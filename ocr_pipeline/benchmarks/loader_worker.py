@@ -8,6 +8,7 @@ from typing import Any
 
 from ocr_pipeline.benchmarks.interleave import protocol, serve_steps
 from ocr_pipeline.benchmarks.pausing import DrawnBatches
+from ocr_pipeline.paddle_environment import keep_freed_memory
 
 _SEED = 1024
 _TIMEOUT_S = 3600.0
@@ -18,6 +19,7 @@ _WIDTH = 320
 def main() -> None:
     """Build the pipeline that the argument describes and draw batches."""
     values = json.loads(sys.argv[1])
+    keep_freed_memory()  # as the command line does
     with protocol() as answers:
         drawn = DrawnBatches(build(values), count=values["batches"], steps=values["steps"])
         serve_steps(drawn.step, {"shapes": drawn.shapes()}, answers)

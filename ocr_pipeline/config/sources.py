@@ -101,5 +101,5 @@ class PackConfig(Config):
     """Copy all pictures into shards; else they stay where they are."""
     out: Place | None = None
     """Folder or URL of the shards; null: ``packs/`` in the dataset."""
-    shard_mb: int = Field(default=256, ge=1, le=8192)
-    """A shard is closed when it has grown to this, MB."""
+    shard_mb: int = Field(default=256, ge=1, le=5000)
+    """No shard is larger, MB, unless one picture alone is."""

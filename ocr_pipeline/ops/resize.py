@@ -38,6 +38,12 @@ def det_input(image: BGRImage, spec: DetImageSpec) -> NDArray[np.float32]:
     return out
 
 
+def normalisation(spec: DetImageSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return scale and shift a channel: the network's input is ``value * scale - shift``."""
+    std = np.array(spec.std, dtype=np.float32)
+    return np.float32(1 / 255) / std, np.array(spec.mean, dtype=np.float32) / std
+
+
 def normalise_page(image: BGRImage, spec: DetImageSpec, *, out: NDArray[np.float32]) -> None:
     """Bring pixels to what the detector is fed with, without scaling the picture.
 
@@ -51,8 +57,7 @@ def normalise_page(image: BGRImage, spec: DetImageSpec, *, out: NDArray[np.float
     height, width = image.shape[:2]
     if out.shape != (3, height, width) or out.dtype != np.float32:
         raise ValueError(f"out is {out.dtype} {out.shape}; expected float32 {(3, height, width)}")
-    scale = np.float32(1 / 255) / np.array(spec.std, dtype=np.float32)
-    shift = np.array(spec.mean, dtype=np.float32) / np.array(spec.std, dtype=np.float32)
+    scale, shift = normalisation(spec)
     for channel in range(3):
         np.multiply(cv2.extractChannel(image, channel), scale[channel], out=out[channel])
         out[channel] -= shift[channel]

@@ -324,7 +324,7 @@ def _rules(config: PrepareConfig, charset: Charset | None, image: RecImageSpec |
 def _name(checked: Checked) -> str:
     """What a sample is ranked by in the split: its group, its text, or its picture."""
     if checked.group is not None:
-        return checked.group
+        return f"\n{checked.group}"  # no text begins so
     sample = checked.sample
     return sample.text if isinstance(sample, RecSample) else checked.pixels.hex()
 

@@ -14,17 +14,12 @@ from ocr_pipeline.config.det_augment import (
     ColourConfig,
     CopyPasteConfig,
     CropConfig,
-    DBTargetConfig,
     DetAugmentConfig,
 )
-from ocr_pipeline.config.image import DetImageSpec
-from ocr_pipeline.ops.db_targets import db_targets
 from ocr_pipeline.ops.det_augment import AugmentedPage, augment_page, change_colours, fit_page
 from ocr_pipeline.ops.det_copy_paste import cut_donors, place_donors
 from ocr_pipeline.ops.det_geometry import choose_crop
-from ocr_pipeline.ops.det_item import det_training_item
 from ocr_pipeline.ops.polygons import signed_area
-from ocr_pipeline.ops.resize import det_input
 from tests.conftest import SHARED
 
 SEEDS = range(60)
@@ -433,44 +428,6 @@ def test_cut_donors_takes_a_share_of_the_usable_texts() -> None:
     assert (
         len(cut_donors(page(), points, ignore, CopyPasteConfig(ratio=1, max_count=3), random)) == 3
     )
-
-
-def test_item_is_the_page_as_the_detector_reads_it_and_its_targets() -> None:
-    settings = DetAugmentConfig.model_validate({"preset": "v6", "size": 320})
-    spec, target = DetImageSpec(), DBTargetConfig()
-
-    def item(out: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None) -> object:
-        return det_training_item(
-            page(),
-            BOXES,
-            augment=settings,
-            targets=target,
-            spec=spec,
-            shrink_ratio=0.5,
-            random=np.random.default_rng(7),
-            out=out,
-        )
-
-    made = det_training_item(
-        page(),
-        BOXES,
-        augment=settings,
-        targets=target,
-        spec=spec,
-        shrink_ratio=0.5,
-        random=np.random.default_rng(7),
-    )
-    expected = augmented(7, settings)
-    np.testing.assert_array_equal(made.image, det_input(expected.image, spec)[0])
-    maps = db_targets(expected.points, expected.ignore, (320, 320), target, 0.5).maps
-    np.testing.assert_array_equal(made.targets.maps, maps)
-    assert made.image.dtype == made.targets.maps.dtype == np.float32
-    out = (np.full((3, 320, 320), 9, np.float32), np.full((4, 320, 320), 9, np.float32))
-    item(out)
-    np.testing.assert_array_equal(out[0], made.image)
-    np.testing.assert_array_equal(out[1], maps)
-    with pytest.raises(ValueError, match=r"expected float32 \(3, 320, 320\)"):
-        item((np.zeros((3, 9, 9), np.float32), out[1]))
 
 
 def test_presets() -> None:

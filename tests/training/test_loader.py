@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 
 from ocr_pipeline.artifacts.dataset import (
@@ -25,7 +26,9 @@ from ocr_pipeline.config.loader import LoaderConfig
 from ocr_pipeline.config.rec_augment import RecAugmentConfig
 from ocr_pipeline.errors import DataError, TrainingError
 from ocr_pipeline.ops.charset import Charset
-from ocr_pipeline.ops.resize import rec_input
+from ocr_pipeline.ops.db_targets import db_targets
+from ocr_pipeline.ops.det_augment import fit_page
+from ocr_pipeline.ops.resize import normalise_page, rec_input
 from ocr_pipeline.training.batch_plan import BatchPlan, Scale
 from ocr_pipeline.training.det_loader import DetBatch, DetLoader
 from ocr_pipeline.training.loader import Arrays, Draw, Loader, check_shared_memory
@@ -320,3 +323,22 @@ def test_the_shrink_ratio_grows_over_the_training(pages: Dataset) -> None:
     areas = [float(b.maps[:, 0].sum()) for b in islice(loader.from_step(0), 12)]
     assert areas[0] < areas[5] < areas[10]
     assert areas[10] == areas[11]
+
+
+def test_a_batch_is_the_page_as_the_detector_reads_it_and_its_targets(pages: Dataset) -> None:
+    batch = next(det_loader(pages, augment=None, size=192, batch=5).from_step(0))
+    samples = {float(s.image[0]): s for s in pages.pages("train")}
+    read = pages.pictures("train").read
+    expected = []
+    for sample in samples.values():
+        page = fit_page(read(sample), sample.regions, 192)
+        pixels = np.empty((3, 192, 192), np.float32)
+        normalise_page(page.image, DetImageSpec(), out=pixels)
+        maps = db_targets(page.points, page.ignore, (192, 192), DBTargetConfig(), 0.4).maps
+        expected.append((pixels, maps))
+    for pixels, maps in zip(batch.images.numpy(), batch.maps.numpy(), strict=True):
+        found = [known for known in expected if np.abs(known[0] - pixels).max() < 1e-6]
+        assert len(found) == 1
+        np.testing.assert_allclose(maps, found[0][1], atol=2e-5)
+        np.testing.assert_array_equal(maps[[0, 1, 3]], found[0][1][[0, 1, 3]])
+    assert batch.images.dtype == batch.maps.dtype == paddle.float32
