@@ -75,7 +75,7 @@ def loader(
     data: Annotated[Path, typer.Option(help="folder with rec_train.txt or det_train.txt")],
     labels: Annotated[str, typer.Option(help="another list in that folder")] = "",
     steps: Annotated[int, typer.Option(min=1, help="measured turns of each side")] = 10,
-    warmup: Annotated[int, typer.Option(min=0, help="turns of each side before that")] = 2,
+    warmup: Annotated[int, typer.Option(min=1, help="turns of each side before that")] = 2,
     batches: Annotated[int, typer.Option(min=1, help="drawn in one turn")] = 12,
     batch: Annotated[int, typer.Option(min=0, help="samples a batch; 0: 64 lines, 8 pages")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="processes of each side")] = 2,
