@@ -138,12 +138,17 @@ def prepare(
     from ocr_pipeline.preprocess.prepare import inspect, prepare_and_tell
     from ocr_pipeline.preprocess.report import terminal_table, write_report
     from ocr_pipeline.progress import counting
-    from ocr_pipeline.weights.source import recognizer_rules
 
     settings: PrepareConfig = _load(PrepareConfig, config, overrides)
     if report is not None and not check:
         raise ConfigError("--report goes with --check; a dataset has its report in its own folder")
-    charset, image = recognizer_rules(settings.model) if settings.task == "rec" else (None, None)
+    if report is not None and report.exists() and not report.is_dir():
+        raise ConfigError(f"--report {report}: a file; name a folder")
+    charset = image = None
+    if settings.task == "rec":  # a detection dataset needs no network, so Paddle is not imported
+        from ocr_pipeline.weights.source import recognizer_rules
+
+        charset, image = recognizer_rules(settings.model)
     with counting(_err, "checking samples") as on_progress:
         if check:
             found = inspect(settings, charset, image=image, on_progress=on_progress)

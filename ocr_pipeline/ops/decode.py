@@ -28,6 +28,8 @@ _DAMAGE = (
     OverflowError,
     struct.error,
 )
+_ORIENTATION = 0x0112
+"""EXIF tag; 1 is upright."""
 _JPEG_END = b"\xff\xd9"
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 
@@ -98,14 +100,24 @@ def _decode_plain_jpeg(picture: Image.Image, content: bytes) -> BGRImage | None:
 
     OpenCV does not tell when a file is cut off, so it must end with the end marker.
     """
-    plain = picture.format == "JPEG" and picture.mode in ("RGB", "L") and "exif" not in picture.info
-    if not plain or not content.endswith(_JPEG_END):
+    plain = picture.format == "JPEG" and picture.mode in ("RGB", "L")
+    if not plain or not content.endswith(_JPEG_END) or not _is_upright(picture):
         return None
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
     if decoded is None or decoded.shape != (picture.height, picture.width, 3):
         return None
     return np.asarray(decoded, dtype=np.uint8)
+
+
+def _is_upright(picture: Image.Image) -> bool:
+    """Whether neither EXIF nor XMP says that the picture is to be turned."""
+    if not {"exif", "xmp"} & picture.info.keys():
+        return True
+    try:
+        return bool(picture.getexif().get(_ORIENTATION, 1) == 1)
+    except _DAMAGE:
+        return False  # the slow way says what is wrong
 
 
 def _open(content: bytes, limits: ImageLimits) -> Image.Image:

@@ -57,7 +57,7 @@ class BatchPlan:
     """Endless batches of samples of one bucket each.
 
     An epoch shows every sample as often as its weight says. With several processes (``world``), the
-    batches of one step have the same bucket and size in all of them, and no sample in common.
+    batches of one step have the same bucket and size in all of them, and no draw in common.
 
     Args:
         buckets: ``[N]`` width bucket of each sample, px; all the same where there are none.
@@ -95,6 +95,10 @@ class BatchPlan:
     def steps_per_epoch(self, epoch: int = 0) -> int:
         """Number of batches of one epoch; with weights or scales it may differ between epochs."""
         return len(self._epoch(epoch).buckets)
+
+    def place(self, row: int) -> int:
+        """Row of this process's batch among the batches of all processes at a step."""
+        return self._rank + row * self._world
 
     def from_step(self, step: int) -> Iterator[Planned]:
         """Yield this process's batches of step ``step``, ``step + 1``, ... for ever."""

@@ -9,7 +9,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 
-from ocr_pipeline.artifacts.dataset import Dataset, DetSample, Split
+from ocr_pipeline.artifacts.dataset import Dataset, Split
 from ocr_pipeline.config.det_augment import DBTargetConfig, DetAugmentConfig
 from ocr_pipeline.config.image import DetImageSpec
 from ocr_pipeline.config.loader import LoaderConfig
@@ -19,7 +19,7 @@ from ocr_pipeline.ops.det_augment import AugmentedPage, augment_page, fit_page
 from ocr_pipeline.ops.det_copy_paste import cut_donors
 from ocr_pipeline.ops.resize import normalisation
 from ocr_pipeline.training.batch_plan import BatchPlan, Scale
-from ocr_pipeline.training.loader import Arrays, Draw, Loader, own_samples, weights_of
+from ocr_pipeline.training.loader import Arrays, Draw, Loader, Partners, own_samples, weights_of
 
 _BYTES = 8
 """Bytes a pixel between processes: 3 of the picture, 3 flags, 2 of the threshold map."""
@@ -86,9 +86,10 @@ class DetLoader:
         if own is not None:
             rank, world = 0, 1
         count = len(pages) if own is None else len(own)
+        weights = weights_of(dataset, pages.column("source"), own)
         plan = BatchPlan(
             np.full(count, side, dtype=np.int32),
-            weights=weights_of(dataset, pages.column("source"), own),
+            weights=weights,
             scales=[Scale(side, batch)],
             seed=seed,
             rank=rank,
@@ -102,6 +103,7 @@ class DetLoader:
             steps=steps,
             seed=seed,
             own=own,
+            weights=weights,
         )
         self._loader = Loader(
             items,
@@ -166,6 +168,7 @@ class DetItems:
         steps: int,
         seed: int,
         own: NDArray[np.int32] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self._samples = dataset.pages(split)
         self._pictures = dataset.pictures(split)
@@ -180,7 +183,7 @@ class DetItems:
         self._steps = steps
         self._seed = seed
         self._own = own
-        self._count = len(self._samples) if own is None else len(own)
+        self._partners = Partners(len(self._samples) if own is None else len(own), weights)
 
     def batch(self, draws: Sequence[Draw], begin: Callable[[int], None]) -> Arrays:
         """Pages and their maps, at the shrink ratio of their step, as few bytes: see ``unpack``."""
@@ -191,8 +194,7 @@ class DetItems:
         maps = np.empty((MAPS, side, side), dtype=np.float32)
         ratio = shrink_ratio_at(min(1.0, draws[0].step / self._steps), self._target)
         for row, draw in enumerate(draws):
-            begin(draw.index)
-            page = self._page(draw)
+            page = self._page(draw, begin)
             for channel in range(3):
                 cv2.extractChannel(page.image, channel, images[row, channel])
             db_targets(page.points, page.ignore, (side, side), self._target, ratio, out=maps)
@@ -201,27 +203,33 @@ class DetItems:
             levels[row] = maps[2]
         return images, flags, levels
 
-    def _page(self, draw: Draw) -> AugmentedPage:
-        sample = self._sample(draw.index)
+    def _page(self, draw: Draw, begin: Callable[[int], None]) -> AugmentedPage:
+        number = self._number(draw.index)
+        begin(number)
+        sample = self._samples[number]
         picture = self._pictures.read(sample)
         if self._augment is None:
             return fit_page(picture, sample.regions, draw.size)
-        random = np.random.default_rng([self._seed, draw.index, draw.step])
-        donors = self._donors(self._augment, random)
+        random = np.random.default_rng([self._seed, number, draw.step, draw.place])
+        donors = self._donors(self._augment, random, begin)
         return augment_page(picture, sample.regions, self._augment, random, donors)
 
-    def _donors(self, config: DetAugmentConfig, random: np.random.Generator) -> list[BGRImage]:
+    def _donors(
+        self, config: DetAugmentConfig, random: np.random.Generator, begin: Callable[[int], None]
+    ) -> list[BGRImage]:
         """Texts of another page; none where copy-paste is off."""
         if random.random() >= self._pasted:
             return []
-        other = self._sample(int(random.integers(self._count)))
+        number = self._number(self._partners.draw(random))
+        begin(number)
+        other = self._samples[number]
         outlines = [np.array(region.points, dtype=np.float32) for region in other.regions]
         ignore = [region.ignore for region in other.regions]
         return cut_donors(self._pictures.read(other), outlines, ignore, config.copy_paste, random)
 
     def where(self, index: int) -> str:
         """Path of a page's picture."""
-        return self._pictures.where(self._sample(index))
+        return self._pictures.where(self._samples[index])
 
-    def _sample(self, index: int) -> DetSample:
-        return self._samples[index if self._own is None else int(self._own[index])]
+    def _number(self, index: int) -> int:
+        return index if self._own is None else int(self._own[index])

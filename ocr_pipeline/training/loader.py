@@ -4,6 +4,8 @@ Nothing goes wrong in silence here: a sample that cannot be read stops the run b
 does a worker that died or hangs.
 """
 
+import atexit
+import ctypes
 import mmap
 import multiprocessing
 import os
@@ -15,6 +17,8 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -36,14 +40,25 @@ _PREFETCHED = 2
 """Batches that Paddle's loader prepares ahead, per worker."""
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Paddle's workers put their batches)
 _WATCH_EVERY_S = 1.0
+_END_TIMEOUT_S = 5
+_PR_SET_PDEATHSIG = 1
 _NO_FAULT, _DATA_FAULT, _CODE_FAULT = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One sample to be made: everything that its chance follows from."""
+    """One sample to be made: everything that its chance follows from.
+
+    Attributes:
+        index: of the sample in the plan.
+        place: in the batches of all processes at this step; a sample may be drawn twice in a step
+            where its weight is above 1, and is then changed in two ways.
+        bucket, size, epoch: see :class:`~ocr_pipeline.training.batch_plan.Planned`.
+        step: of the training.
+    """
 
     index: int
+    place: int
     bucket: int
     size: int
     epoch: int
@@ -58,12 +73,12 @@ class Items(Protocol):
 
         Args:
             draws: one a sample.
-            begin: is told each sample's index before it is read.
+            begin: is told the number of each sample, as ``where`` takes it, before it is read.
         """
         ...
 
     def where(self, index: int) -> str:
-        """Path of a sample's picture, for messages."""
+        """Path of the picture of a sample of the dataset, for messages."""
         ...
 
 
@@ -112,13 +127,17 @@ class Loader:
             num_workers=self._workers,
             return_list=True,
             use_buffer_reader=False,
+            worker_init_fn=_prepare_worker,
         )
-        batches, pids = _start(loader)
+        batches, children = _start(loader)
+        # Python itself would end them with SIGTERM, which they ignore, and then wait for ever.
+        at_exit = partial(_kill, children)
+        atexit.register(at_exit)
         try:
-            yield from self._batches(batches, board, pids)
+            yield from self._batches(batches, board, [c.pid for c in children if c.pid])
         finally:
-            del batches
-            _clear_shared_memory(pids)
+            atexit.unregister(at_exit)
+            _end(batches, children)
 
     def _batches(
         self, batches: Iterator[list[Tensor]], board: "_Board", pids: Collection[int]
@@ -169,6 +188,25 @@ def weights_of(
     return np.asarray(weights[sources if own is None else sources[own]])
 
 
+class Partners:
+    """Draws samples to join or to cut from, as often as their sources' weights say.
+
+    Args:
+        count: samples to draw from.
+        weights: ``[count]``; None: all alike.
+    """
+
+    def __init__(self, count: int, weights: NDArray[np.float64] | None) -> None:
+        self._count = count
+        self._sums = None if weights is None else np.cumsum(weights)
+
+    def draw(self, random: np.random.Generator) -> int:
+        """Index of one sample."""
+        if self._sums is None:
+            return int(random.integers(self._count))
+        return int(np.searchsorted(self._sums, random.random() * self._sums[-1], side="right"))
+
+
 def check_shared_memory(
     workers: int, batch_bytes: int, *, free: int | None = None, path: Path = _SHARED_MEMORY
 ) -> None:
@@ -205,11 +243,14 @@ class _Draws:
 
     def __iter__(self) -> Iterator[list[list[Draw]]]:
         for step, planned in enumerate(self._plan.from_step(self._step), start=self._step):
-            yield [[_draw(planned, index, step) for index in planned.indices.tolist()]]
+            yield [_draws(planned, step, self._plan)]
 
 
-def _draw(planned: Planned, index: int, step: int) -> Draw:
-    return Draw(index, planned.bucket, planned.size, planned.epoch, step)
+def _draws(planned: Planned, step: int, plan: BatchPlan) -> list[Draw]:
+    return [
+        Draw(index, plan.place(row), planned.bucket, planned.size, planned.epoch, step)
+        for row, index in enumerate(planned.indices.tolist())
+    ]
 
 
 class _Batches(Dataset):
@@ -301,8 +342,18 @@ class _Watch:
         self._done.set()
 
     def _watch(self) -> None:
-        while not self._done.wait(min(_WATCH_EVERY_S, self._timeout_s / 4)):
-            late = self._late(time.monotonic())
+        pause = min(_WATCH_EVERY_S, self._timeout_s / 4)
+        last = time.monotonic()
+        while not self._done.wait(pause):
+            now, before = time.monotonic(), last
+            last = now
+            if now - before > 3 * pause:
+                # This process stood still, and so did the workers: their clocks start again.
+                self._started = now
+                for row in self._board.rows:
+                    row["since"] = now if row["since"] else 0.0
+                continue
+            late = self._late(now)
             if late is not None:
                 pid, self._hung = late
                 os.kill(pid, signal.SIGKILL)
@@ -351,26 +402,56 @@ def _alive(pid: int) -> bool:
     return state.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def _clear_shared_memory(pids: Collection[int]) -> None:
-    """Remove batches that ended workers had ready: Paddle leaves them where they are."""
-    for pid in pids:
-        if not _alive(pid):
-            for path in _SHARED_MEMORY.glob(f"paddle_{pid}_*"):
-                path.unlink(missing_ok=True)
-
-
-def _start(loader: DataLoader) -> tuple[Iterator[list[Tensor]], list[int]]:
-    """Start a loader's workers; return its batches and their process ids.
+def _start(loader: DataLoader) -> tuple[Iterator[list[Tensor]], list[BaseProcess]]:
+    """Start a loader's workers; return its batches and the workers.
 
     They are forked, and a thread pool of OpenCV does not outlive a fork: the first call that uses
     it would wait for ever. So there is none while they start; they share the cores anyway.
+    Paddle's handler of ended children raises in the midst of whatever the main thread does; it is
+    taken away, since the loader's own thread finds out too and then says so where it is awaited.
     """
     threads = cv2.getNumThreads()
-    before = {child.pid for child in multiprocessing.active_children()}
+    before = multiprocessing.active_children()
+    handler = signal.getsignal(signal.SIGCHLD)
     cv2.setNumThreads(1)
     try:
         batches = iter(loader)
     finally:
         cv2.setNumThreads(threads)
-    pids = [child.pid for child in multiprocessing.active_children() if child.pid not in before]
-    return batches, [pid for pid in pids if pid is not None]
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, handler)
+    return batches, [child for child in multiprocessing.active_children() if child not in before]
+
+
+def _prepare_worker(_worker: int) -> None:
+    """Run in each worker: it ends with the training process, and never before it by a signal.
+
+    Ctrl-C and SIGTERM often go to all processes of a job; the training one saves and then ends its
+    workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end(batches: Iterator[list[Tensor]], children: Sequence[BaseProcess]) -> None:
+    """End the workers and take back what they hold.
+
+    Paddle ends them when its iterator is deleted, but a thread of its own holds that; so the method
+    that it would call is called here. The thread finds out within five seconds.
+    """
+    _kill(children)  # they hold nothing, and might be at a sample for long
+    shut_down = getattr(batches, "_try_shutdown_all", None)
+    if shut_down is not None:
+        shut_down(*((_END_TIMEOUT_S,) if children else ()))
+    for child in children:
+        for path in _SHARED_MEMORY.glob(f"paddle_{child.pid}_*"):
+            path.unlink(missing_ok=True)
+
+
+def _kill(children: Sequence[BaseProcess]) -> None:
+    for child in children:
+        child.kill()
+        child.join()

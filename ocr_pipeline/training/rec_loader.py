@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from paddle import Tensor
 
-from ocr_pipeline.artifacts.dataset import Dataset, RecSample, Split
+from ocr_pipeline.artifacts.dataset import Dataset, Split
 from ocr_pipeline.config.image import RecImageSpec
 from ocr_pipeline.config.loader import LoaderConfig
 from ocr_pipeline.config.rec_augment import RecAugmentConfig
@@ -20,7 +20,7 @@ from ocr_pipeline.ops.rec_augment import (
 )
 from ocr_pipeline.ops.resize import fit_line, rec_widths
 from ocr_pipeline.training.batch_plan import BatchPlan, Scale
-from ocr_pipeline.training.loader import Arrays, Draw, Loader, own_samples, weights_of
+from ocr_pipeline.training.loader import Arrays, Draw, Loader, Partners, own_samples, weights_of
 
 Line = tuple[NDArray[np.float32], list[int]]
 """Network input ``[3, H, W]`` of one line, and its classes."""
@@ -80,15 +80,18 @@ class RecLoader:
             buckets, rank, world = buckets[own], 0, 1
         heights = config.heights or [image.height]
         scales = [Scale(h, max(1, round(batch * image.height / h))) for h in heights]
+        weights = weights_of(dataset, samples.column("source"), own)
         plan = BatchPlan(
             buckets,
-            weights=weights_of(dataset, samples.column("source"), own),
+            weights=weights,
             scales=scales,
             seed=seed,
             rank=rank,
             world=world,
         )
-        items = RecItems(dataset, split, image=image, augment=augment, seed=seed, own=own)
+        items = RecItems(
+            dataset, split, image=image, augment=augment, seed=seed, own=own, weights=weights
+        )
         self._loader = Loader(
             items,
             plan,
@@ -127,6 +130,7 @@ class RecItems:
         augment: RecAugmentConfig | None,
         seed: int,
         own: NDArray[np.int32] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self._samples = dataset.lines(split)
         self._pictures = dataset.pictures(split)
@@ -135,15 +139,14 @@ class RecItems:
         self._augment = augment
         self._seed = seed
         self._own = own
-        self._count = len(self._samples) if own is None else len(own)
+        self._partners = Partners(len(self._samples) if own is None else len(own), weights)
 
     def batch(self, draws: Sequence[Draw], begin: Callable[[int], None]) -> Arrays:
         """Lines of one width; labels are padded with 0."""
         images = np.empty((len(draws), 3, draws[0].size, draws[0].bucket), dtype=np.float32)
         labels = []
         for row, draw in enumerate(draws):
-            begin(draw.index)
-            images[row], label = self._make(draw)
+            images[row], label = self._make(draw, begin)
             labels.append(label)
         lengths = np.array([len(label) for label in labels], dtype=np.int64)
         padded = np.zeros((len(draws), int(lengths.max())), dtype=np.int32)
@@ -151,18 +154,24 @@ class RecItems:
             padded[row, : len(label)] = label
         return images, padded, lengths
 
-    def _make(self, draw: Draw) -> Line:
+    def _make(self, draw: Draw, begin: Callable[[int], None]) -> Line:
         """One line at the drawn height, in the width of its bucket.
 
         The bucket is the one of the picture as it is on disk; augmentation does not change it.
         """
+        number = self._number(draw.index)
         if self._augment is None:
-            sample = self._samples[self._number(draw.index)]
+            begin(number)
+            sample = self._samples[number]
             picture = self._pictures.read(sample)
             return fit_line(picture, draw.size, draw.bucket), self._charset.encode(sample.text)
-        random = np.random.default_rng([self._seed, draw.index, draw.step])
-        lines = self._joined(draw, self._augment, random)
-        pictures = [self._pictures.read(line) for line in lines]
+        random = np.random.default_rng([self._seed, number, draw.step, draw.place])
+        numbers = self._joined(draw, self._augment, random)
+        lines, pictures = [], []
+        for one in numbers:
+            begin(one)
+            lines.append(self._samples[one])
+            pictures.append(self._pictures.read(lines[-1]))
         picture = pictures[0] if len(pictures) == 1 else concat_lines(pictures, draw.size)
         changed = augment_line(
             picture, self._augment, random, height=draw.size, max_width=draw.bucket
@@ -172,25 +181,26 @@ class RecItems:
 
     def _joined(
         self, draw: Draw, config: RecAugmentConfig, random: np.random.Generator
-    ) -> list[RecSample]:
-        """The drawn line and those to its right: as many as fit into its bucket."""
-        lines = [self._samples[self._number(draw.index)]]
-        more = concat_count(config, random)
-        partners = random.integers(self._count, size=more).tolist() if more else []
-        lines += [self._samples[self._number(number)] for number in partners]
-        if len(lines) == 1:
-            return lines
+    ) -> list[int]:
+        """Numbers of the drawn line and of those to its right: as many as fit into its bucket."""
+        numbers = [self._number(draw.index)]
+        numbers += [
+            self._number(self._partners.draw(random)) for _ in range(concat_count(config, random))
+        ]
+        if len(numbers) == 1:
+            return numbers
+        lines = [self._samples[number] for number in numbers]
         fitting = plan_concat(
             [max(1, ceil(draw.size * line.width / line.height)) for line in lines],
             [2 * len(line.text) for line in lines],  # time steps that a label needs at most
             max_width=draw.bucket,
             max_length=draw.bucket // self._image.time_stride,
         )
-        return [lines[position] for position in fitting]
+        return [numbers[position] for position in fitting]
 
     def where(self, index: int) -> str:
         """Path of a line's picture."""
-        return self._pictures.where(self._samples[self._number(index)])
+        return self._pictures.where(self._samples[index])
 
     def _number(self, index: int) -> int:
         return index if self._own is None else int(self._own[index])

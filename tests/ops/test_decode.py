@@ -315,3 +315,27 @@ def test_a_32_bit_picture_says_what_is_allowed() -> None:
     Image.fromarray(np.full((3, 3), 0.5, np.float32)).save(buffer, "TIFF")
     with pytest.raises(ImageError, match="a picture of mode F; allowed: 8 or 16 bits a channel"):
         decode_image(buffer.getvalue())
+
+
+def test_a_jpeg_that_is_turned_by_xmp_alone_is_turned() -> None:
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf'
+        b'-syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+        b'tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 20), "red").save(stream, "JPEG", xmp=xmp)
+    assert decode_image(stream.getvalue()).shape == (40, 20, 3)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_quick_way_gives_the_pixels_of_the_slow_one(orientation: int, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (33, 47, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, "JPEG", quality=80, exif=exif)
+    content = stream.getvalue()
+    # One byte behind the end marker: the slow way is taken.
+    np.testing.assert_array_equal(decode_image(content), decode_image(content + b"\0"))

@@ -1,9 +1,14 @@
 """The loader with real worker processes: order, faults, packs, memory."""
 
+import gc
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -153,6 +158,36 @@ def test_a_source_with_weight_two_is_shown_twice(lines: Dataset, tmp_path: Path)
     assert shown == sorted(s.text for s in samples for _ in range(1 + s.source))
 
 
+def test_joined_lines_come_as_often_as_their_sources_weigh(lines: Dataset, tmp_path: Path) -> None:
+    root = lines.manifest.sources[0].images
+    sources = [SourceCard(name="a", images=root), SourceCard(name="b", images=root, weight=0.1)]
+    samples = [
+        RecSample(s.image, s.text, s.height, s.width, source=int(int(s.text) < 109))
+        for s in lines.lines("train")
+    ]
+    loader = rec_loader(
+        write(tmp_path / "set", samples, tmp_path, sources=sources),
+        augment=RecAugmentConfig(probability=0, concat=1.0),
+        image=RecImageSpec(min_width=480),
+    )
+    shown = "".join(t for b in islice(loader.from_step(0), 60) for t in texts(b))
+    parts = [shown[start : start + 3] for start in range(0, len(shown), 3)]
+    rare = sum(int(part) < 109 for part in parts) / len(parts)  # 9 samples of 0.1, 2 of 1
+    assert 0.2 < rare < 0.42
+
+
+def test_a_sample_drawn_twice_in_a_step_is_changed_in_two_ways(
+    lines: Dataset, tmp_path: Path
+) -> None:
+    root = lines.manifest.sources[0].images
+    sources = [SourceCard(name="a", images=root, weight=8.0)]
+    one = lines.lines("train")[:1]
+    dataset = write(tmp_path / "set", one, tmp_path, sources=sources)
+    augment = RecAugmentConfig(probability=1.0)
+    batch = next(rec_loader(dataset, augment=augment, batch=8).from_step(0)).images.numpy()
+    assert len({image.tobytes() for image in batch}) == 8
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_picture_that_is_gone_is_named(lines: Dataset, tmp_path: Path, workers: int) -> None:
     sample = RecSample("gone.png", "1", 32, 60)
@@ -206,6 +241,128 @@ def test_a_worker_that_hangs_is_ended_and_named_with_its_picture() -> None:
 
     with pytest.raises(TrainingError, match=r"at picture7\.png for more than 0\.5 s and was ended"):
         run(hang, timeout_s=0.5)
+
+
+def children() -> set[int]:
+    return {child.pid for child in multiprocessing.active_children() if child.pid is not None}
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def leftovers(pids: set[int]) -> list[str]:
+    names = (path.name for path in Path("/dev/shm").glob("paddle_*"))  # noqa: S108
+    return [name for name in names if any(name.startswith(f"paddle_{pid}_") for pid in pids)]
+
+
+@pytest.mark.parametrize("how", ["closed", "dropped", "fault", "hung"])
+def test_no_worker_and_no_shared_memory_outlives_a_loader(how: str) -> None:
+    def behave(index: int) -> None:
+        if how == "fault" and index == 7:
+            raise DataError("seven")
+        if how == "hung" and index == 7:
+            time.sleep(600)
+
+    before, open_files = children(), open_descriptors()
+    for _ in range(1 if how == "hung" else 3):
+        plan = BatchPlan(np.zeros(20, dtype=int), scales=[Scale(48, 4)], seed=0)
+        loader = Loader(Items(behave), plan, workers=2, batch_bytes=9, sample_timeout_s=0.5)
+        stream = loader.from_step(0)
+        next(stream)
+        pids = children() - before
+        assert len(pids) == 2
+        if how in ("fault", "hung"):
+            with pytest.raises((DataError, TrainingError)):
+                list(islice(stream, 9))
+        if how == "closed":
+            stream.close()
+        del stream
+        gc.collect()
+        assert children() == before
+        assert leftovers(pids) == []
+    if how == "closed":  # Paddle's thread looks every five seconds whether it shall end
+        deadline = time.monotonic() + 20
+        while open_descriptors() > open_files and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert open_descriptors() <= open_files
+
+
+def test_a_worker_that_dies_while_the_network_computes_is_named_at_the_next_batch() -> None:
+    plan = BatchPlan(np.zeros(20, dtype=int), scales=[Scale(48, 4)], seed=0)
+    loader = Loader(Items(lambda _: None), plan, workers=2, batch_bytes=9, sample_timeout_s=60)
+    stream = loader.from_step(0)
+    before = children()
+    next(stream)
+    victim = min(children() - before)
+    os.kill(victim, signal.SIGKILL)
+    time.sleep(0.5)  # as a step of the training; nothing may be raised here
+    with pytest.raises(TrainingError, match=rf"worker {victim} died (at|after) picture\d+\.png"):
+        list(islice(stream, 20))
+
+
+SCRIPT = """
+import os, signal, sys, time
+import numpy as np
+from ocr_pipeline.training.batch_plan import BatchPlan, Scale
+from ocr_pipeline.training.loader import Loader
+
+class Items:
+    def batch(self, draws, begin):
+        return (np.zeros(4, dtype=np.int64),)
+    def where(self, index):
+        return "picture"
+
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+plan = BatchPlan(np.zeros(20, dtype=int), scales=[Scale(48, 4)], seed=0)
+stream = Loader(Items(), plan, workers=2, batch_bytes=9, sample_timeout_s=60).from_step(0)
+for (batch,) in stream:
+    print("step", flush=True)
+    time.sleep(0.05)
+    if stopped:
+        print("saved", flush=True)
+        break
+"""
+
+
+def trainer() -> subprocess.Popen[str]:
+    words = [sys.executable, "-W", "ignore", "-c", SCRIPT]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    while "step" not in process.stdout.readline():
+        pass
+    return process
+
+
+def group(leader: int) -> list[int]:
+    """Processes of a group that run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == leader and fields[0] != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def test_a_signal_to_the_whole_job_lets_it_save() -> None:
+    with trainer() as process:
+        os.killpg(process.pid, signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert said.splitlines()[-1] == "saved"
+    assert process.returncode == 0
+
+
+def test_workers_end_with_a_trainer_that_was_killed() -> None:
+    with trainer() as process:
+        assert len(group(process.pid)) >= 3
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while group(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert group(process.pid) == []
 
 
 def test_a_fault_of_the_code_in_a_worker_is_not_swallowed() -> None:

@@ -213,8 +213,12 @@ def _plan(
     planned: dict[Part, Sequence[str]] = {}
     for part in _PARTS:
         stream = _STREAMS[f"{part} text"]
+        if not counts[part]:
+            planned[part] = []
+            continue
+        own = _for_part(texts, part, config.seed)
         planned[part] = [
-            _text_of(part, config, texts, fits, np.random.default_rng([config.seed, stream, k]))
+            _text_of(part, config, own, fits, np.random.default_rng([config.seed, stream, k]))
             for k in range(counts[part])
         ]
     if config.coverage is None:
@@ -325,11 +329,21 @@ def draw_chunk(setup: _Setup, jobs: Sequence[_Job]) -> list[_Drawn]:
     """Draw some jobs and write their pictures; runs in any process."""
     faces, config = _font_set(setup.fonts), setup.config
     grounds = [] if config.backgrounds is None else _grounds(config.backgrounds)
-    kit = Kit(faces, grounds, config.degrade, _texts(config, faces, None))
-    return [
-        _draw_page(setup, kit, job) if job.text is None else _draw_line(setup, kit, job, job.text)
-        for job in jobs
-    ]
+    texts = _texts(config, faces, None)
+    drawn = []
+    for job in jobs:
+        if job.text is None:
+            own = _for_part(texts, job.part, config.seed)
+            drawn.append(_draw_page(setup, Kit(faces, grounds, config.degrade, own), job))
+        else:
+            kit = Kit(faces, grounds, config.degrade, texts)
+            drawn.append(_draw_line(setup, kit, job, job.text))
+    return drawn
+
+
+def _for_part(texts: Maker, part: Part, seed: int) -> Maker:
+    """Texts that one part may use: of a file, only some of its lines."""
+    return texts.of_part(part, seed) if isinstance(texts, FileTexts) else texts
 
 
 @lru_cache(maxsize=2)

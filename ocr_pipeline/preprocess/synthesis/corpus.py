@@ -1,6 +1,7 @@
 """Texts: invented by grammar for each domain, or taken out of a file of the user."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -87,6 +88,7 @@ class FileTexts:
             raise DataError(f"{path}: cannot read this text ({error.strerror})") from None
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 ({error.reason}); save the text as UTF-8") from None
+        self._path = path
         known = {char: usable(char) for char in set(content)}
         kept = "".join(char if known[char] else "\n" for char in content)
         pieces = (" ".join(piece.split()) for piece in kept.split("\n"))
@@ -99,6 +101,21 @@ class FileTexts:
                 f"{path}: no text that can be drawn (not drawable or not in the character set: "
                 f"{''.join(self.left_out[:40])!r}); give another text, or fonts that have these"
             )
+
+    def of_part(self, part: Part, seed: int) -> "FileTexts":
+        """The same with the lines of one part alone: cuts of one line never stand in both parts.
+
+        Raises:
+            DataError: no line belongs to the part.
+        """
+        chosen = copy(self)
+        chosen._pieces = [piece for piece in self._pieces if part_of(piece, seed) == part]
+        if not chosen._pieces:
+            raise DataError(
+                f"{self._path}: none of its {len(self._pieces)} lines is for the {part} part; give "
+                "a text of more lines, or another seed"
+            )
+        return chosen
 
     def __call__(self, random: np.random.Generator) -> str:
         """Return 2 to 28 characters in a row; Latin words are kept whole where that is possible."""

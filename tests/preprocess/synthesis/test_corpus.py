@@ -99,3 +99,22 @@ def test_a_file_without_usable_text_is_named(tmp_path: Path) -> None:
     path.write_text("中国\n人民\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"no text that can be drawn .*'中人国民'"):
         FileTexts(path, lambda char: False)
+
+
+def test_cuts_of_one_line_never_stand_in_both_parts(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    letters = [chr(0x4E00 + number) for number in range(6000)]
+    lines = ["".join(letters[start : start + 60]) for start in range(0, 6000, 60)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    texts = FileTexts(path, lambda char: True)
+    random = np.random.default_rng(0)
+    seen = {
+        part: {char for _ in range(400) for char in texts.of_part(part, 1)(random)}
+        for part in ("train", "val")
+    }
+    assert len(seen["val"]) > 300
+    assert not seen["train"] & seen["val"]  # no two lines of this corpus share a character
+    path.write_text("只有一行字", encoding="utf-8")
+    with pytest.raises(DataError, match=r"none of its 1 lines is for the (val|train) part"):
+        for part in ("train", "val"):
+            FileTexts(path, lambda char: True).of_part(part, 1)
