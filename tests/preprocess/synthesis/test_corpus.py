@@ -116,5 +116,4 @@ def test_cuts_of_one_line_never_stand_in_both_parts(tmp_path: Path) -> None:
     assert not seen["train"] & seen["val"]  # no two lines of this corpus share a character
     path.write_text("只有一行字", encoding="utf-8")
     with pytest.raises(DataError, match=r"none of its 1 lines is for the (val|train) part"):
-        for part in ("train", "val"):
-            FileTexts(path, lambda char: True).of_part(part, 1)
+        _ = [FileTexts(path, lambda char: True).of_part(part, 1) for part in ("train", "val")]
