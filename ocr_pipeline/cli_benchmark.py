@@ -100,7 +100,12 @@ def loader(
     table = Table()
     for column in ("pictures", "side"):
         table.add_column(column)
-    for column in ("samples/s", "CPU ms a sample", "times ppocr's speed", "ppocr's CPU, times ours"):
+    for column in (
+        "samples/s",
+        "CPU ms a sample",
+        "times ppocr's speed",
+        "ppocr's CPU, times ours",
+    ):
         table.add_column(column, justify="right")
     for result in results:
         cells = (f"{result.samples_per_s:,.0f}", f"{result.cpu_ms_per_sample:.2f}")
