@@ -455,6 +455,18 @@ def test_a_long_list_takes_little_memory(local: Place, monkeypatch: pytest.Monke
         tracemalloc.stop()
 
 
+def test_a_line_without_an_end_is_refused(local: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_BLOCK", 100)
+    monkeypatch.setattr(storage, "_LONGEST_LINE", 2**20)
+    local.put("x", b"a\nb\n" + b"c" * (2**20 + 200) + b"\nd\n")
+    lines = open_lines(local.file_url("x"))
+    assert [next(lines), next(lines)] == [b"a", b"b"]
+    with pytest.raises(DataError, match=r"/x: line 3 is longer than 1 MB; this is no list"):
+        next(lines)
+    local.put("x", b"a" * 2**20 + b"\nb")
+    assert [len(line) for line in open_lines(local.file_url("x"))] == [2**20, 1]
+
+
 # --- URLs -------------------------------------------------------------------------------------
 
 
@@ -570,6 +582,22 @@ def test_links_are_followed_but_not_for_ever(local: Place, tmp_path: Path) -> No
     (here / "a" / "up").symlink_to(here)
     (here / "broken").symlink_to(here / "gone")
     assert list(local.root().names()) == ["a/x", "linked/y"]
+
+
+def test_links_between_two_folders_end(local: Place) -> None:
+    here = Path(local.url)
+    local.put("a/1", b"")
+    local.put("b/2", b"")
+    (here / "a" / "x").symlink_to(here / "b")
+    (here / "b" / "y").symlink_to(here / "a")
+    (here / "b" / "z").symlink_to(here / "a")
+    assert list(local.root().names()) == [
+        "a/1",
+        "a/x/2",
+        "b/2",
+        "b/y/1",
+        "b/z/1",
+    ]
 
 
 def test_a_folder_is_no_file(local: Place, webhdfs: Place) -> None:
@@ -705,6 +733,17 @@ def test_lmdb_in_another_process(database: str, method: Literal["fork", "spawn"]
     assert root.read("num-samples") == b"1"
     assert in_child(method, root, "image-000000001") == CONTENT
     assert root.read("image-000000001") == CONTENT
+
+
+def test_lmdb_that_was_cut_off(database: str) -> None:
+    path = Path(database.removeprefix("lmdb://")) / "data.mdb"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    match = f"has {len(whole) // 2:,} bytes, its pages need {len(whole):,}; it was cut off"
+    with pytest.raises(DataError, match=match):
+        open_root(database).read("num-samples")
+    path.write_bytes(whole)
+    assert open_root(database).read("num-samples") == b"1"
 
 
 def test_lmdb_that_is_none(tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ _INDEX = np.dtype(
     [
         ("offset", "<u8"),  # of the sample's line in the .jsonl
         ("bytes", "<u4"),
-        ("height", "<u2"),
-        ("width", "<u2"),
+        ("height", "<u4"),
+        ("width", "<u4"),
         ("source", "<u2"),
         ("length", "<u2"),  # characters of the label, or regions
         ("shard", "<i4"),  # -1: not packed
@@ -439,7 +439,7 @@ def _write_samples(scratch: Path, split: Split, samples: Iterable[RecSample | De
             stream.write(line)
             offset += len(line)
             count += 1
-    np.save(scratch / f"{split}.index.npy", np.frombuffer(bytes(rows), dtype=_INDEX))
+    np.save(scratch / f"{split}.index.npy", np.frombuffer(rows, dtype=_INDEX))
     return count
 
 

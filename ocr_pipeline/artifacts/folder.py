@@ -38,8 +38,13 @@ def check_target(target: Path, *, replace: bool) -> None:
     What a killed process left behind is cleared away first; see :func:`clear_leftovers`.
 
     Raises:
-        ArtifactError: ``target`` exists and ``replace`` is false, or it is no artefact of ours.
+        ArtifactError: ``target`` exists and ``replace`` is false, or it is no artefact of ours, or
+            cannot be made there.
     """
+    above = next(path for path in target.absolute().parents if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = "this user may not write in" if above.is_dir() else "a file, no folder, is"
+        raise ArtifactError(f"{target}: cannot write there ({why} {above}); give another name")
     clear_leftovers(target)
     if target.exists() and not replace:
         raise ArtifactError(

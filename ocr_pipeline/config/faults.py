@@ -285,6 +285,12 @@ _REGIONS = (
         ("refuse",),
     ),
     Fault(
+        "too_many_points",
+        "outline of more than 2,000 points",
+        "No text needs so many: a mask that was traced pixel by pixel. Draw it with fewer.",
+        ("refuse",),
+    ),
+    Fault(
         "not_finite",
         "a coordinate that is no number",
         "NaN or infinity, from a broken export. Draw the region again.",

@@ -12,8 +12,8 @@ class ImageLimits(Config):
     """Encoded size, bytes."""
     max_pixels: PositiveInt = 40_000_000
     """Width times height, px."""
-    max_side: PositiveInt = 16_000
-    """Longer side, px."""
+    max_side: int = Field(default=16_000, ge=1, le=2**20)
+    """Longer side, px; OpenCV decodes no picture with a longer one than 2^20."""
 
 
 class DetImageSpec(Config):

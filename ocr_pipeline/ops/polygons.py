@@ -36,22 +36,36 @@ def shorter_side(points: NDArray[np.floating]) -> float:
 
 def crosses_itself(points: NDArray[np.floating]) -> bool:
     """Whether two edges that are not neighbours meet: the outline is a bow-tie."""
-    a = points.astype(np.float64)
-    b = np.roll(a, -1, axis=0)
-    count = len(a)
-    first, second = np.triu_indices(count, k=2)
-    apart = (second - first) != count - 1  # the last edge is a neighbour of the first
-    first, second = first[apart], second[apart]
+    start = points.astype(np.float64)
+    end = np.roll(start, -1, axis=0)
+    count = len(start)
+    for first in range(count - 2):
+        last = count - 1 if first == 0 else count  # the last edge is a neighbour of the first
+        if _is_crossed(start[first], end[first], start[first + 2 : last], end[first + 2 : last]):
+            return True
+    return False
 
-    def side(
-        start: NDArray[np.float64], end: NDArray[np.float64], at: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        run, way = end - start, at - start
-        return np.sign(run[:, 0] * way[:, 1] - run[:, 1] * way[:, 0])
 
-    p, q, r, s = a[first], b[first], a[second], b[second]
-    across = side(p, q, r) * side(p, q, s) < 0
-    return bool(np.any(across & (side(r, s, p) * side(r, s, q) < 0)))
+def _is_crossed(
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    starts: NDArray[np.float64],
+    ends: NDArray[np.float64],
+) -> bool:
+    """Whether an edge crosses any of some edges, ``[N, 2]`` starts and ends."""
+    across = _side(start, end, starts) * _side(start, end, ends) < 0
+    if not across.any():
+        return False
+    starts, ends = starts[across], ends[across]
+    return bool(np.any(_side(starts, ends, start) * _side(starts, ends, end) < 0))
+
+
+def _side(
+    start: NDArray[np.float64], end: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sign that tells on which side of a line from start to end a point lies; 0: on it."""
+    run, way = end - start, at - start
+    return np.asarray(np.sign(run[..., 0] * way[..., 1] - run[..., 1] * way[..., 0]))
 
 
 def clockwise(points: NDArray[np.float32]) -> NDArray[np.float32]:

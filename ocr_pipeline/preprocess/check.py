@@ -39,8 +39,8 @@ OnChecked = Callable[[int, int], None]
 """Called with (done, total) samples; where the total is not known, it is what is done."""
 
 
-_Seen = dict[tuple[str, str, object], tuple[str, str]]
-"""(folder, picture, crop) to (place, label) of the first label that names it."""
+_Seen = dict[tuple[str, str, object], tuple[tuple[int, str], str]]
+"""(folder, picture, crop) to ((source, place), label) of the first label that names it."""
 
 
 def check_samples(
@@ -102,10 +102,11 @@ def _compared_by_name(
     seen: _Seen = {}
     for source, raw in samples:
         # Two sources may have their pictures in one folder.
-        yield Item(source, raw, _early(raw, roots[source].url, seen, config))
+        yield Item(source, raw, _early(source, raw, roots[source].url, seen, config))
 
 
 def _early(
+    source: int,
     raw: RawSample,
     folder: str,
     seen: _Seen,
@@ -126,11 +127,11 @@ def _early(
         return Note("outside_root", "refuse", "leads out of the image root; give a path below it")
     key = (folder, raw.image, raw.crop)
     label = _label(raw)
-    first = seen.setdefault(key, (raw.place, label))
-    if first[0] != raw.place:
+    first = seen.setdefault(key, ((source, raw.place), label))
+    if first[0] != (source, raw.place):
         same = first[1] == label
         says = "the same" if same else _difference(raw, first[1], label)
-        detail = f"labelled at {first[0]} already ({says}); keep one line"
+        detail = f"labelled at {first[0][1]} already ({says}); keep one line"
         return Note("duplicate" if same else "conflict", "refuse", detail)
     return note
 

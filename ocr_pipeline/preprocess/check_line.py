@@ -57,17 +57,17 @@ class LineChecker:
         self._config = config
 
     def check(self, item: Item, notes: Notes) -> Checked:
-        """One line: its label, its picture, and both together.
+        """One line: its picture, its label, and both together.
 
         Raises:
             RefusedError: the line is left out; why is noted.
         """
+        loaded = self._reader.load(item, notes)
         label = check_text(item.raw.text or "", self._charset, self._config)
         for note in label.notes:
             notes.sample(note)
         if label.text is None:
             raise RefusedError
-        loaded = self._reader.load(item, notes)
         if loaded.orientation != 1 and item.raw.crop is None:
             self._note_turn(item, loaded, notes)
         crop = self._crop(item, loaded, notes)

@@ -161,12 +161,11 @@ class PictureReader:
     def _read(self, source: int, image: str) -> Loaded | Note:
         root = self._roots[source]
         try:
-            if not is_remote(root.url) and (size := root.size(image)) > self._limits.max_bytes:
-                allowed = f"allowed: {self._limits.max_bytes:,}. Make it smaller, or raise limits"
-                return Note("too_large_picture", "refuse", f"{size:,} bytes; {allowed}")
-            content = root.read(image)
+            content = read_bounded(root, image, self._limits)
+        except ImageTooLargeError as error:
+            return Note("too_large_picture", "refuse", str(error))
         except MissingFileError as error:
-            return Note("missing_picture", "refuse", str(error))
+            return _missing(root, image, str(error))
         except DataError as error:
             # A server that does not answer is no fault of one label.
             if is_remote(root.url):
@@ -179,6 +178,39 @@ class PictureReader:
         except ImageError as error:
             return Note("unreadable_picture", "refuse", str(error))
         return Loaded(picture, exif_orientation(content))
+
+
+def read_bounded(root: Root, image: str, limits: ImageLimits) -> bytes:
+    """Content of a picture that is no larger than allowed; of a larger one nothing is read.
+
+    Raises:
+        ImageTooLargeError: more bytes than ``limits`` allow.
+        DataError: as :meth:`Root.read`.
+    """
+    size = root.size(image)
+    if size > limits.max_bytes:
+        raise ImageTooLargeError(
+            f"{size:,} bytes; allowed: {limits.max_bytes:,}. Make it smaller, or raise limits"
+        )
+    return root.read(image)
+
+
+def _missing(root: Root, image: str, says: str) -> Note:
+    """A picture that is not there; its path as it should be, where that can be told."""
+    for other in dict.fromkeys((image.strip(), image.strip().replace("\\", "/"))):
+        if other and other != image and is_there(root, other):
+            detail = f"{says}; {other!r} is there: write it so"
+            return Note("missing_picture", "refuse", detail, other)
+    return Note("missing_picture", "refuse", says)
+
+
+def is_there(root: Root, image: str) -> bool:
+    """Whether a picture can be found; nothing of it is read."""
+    try:
+        root.size(image)
+    except DataError:
+        return False
+    return True
 
 
 def check_pixels(picture: BGRImage, notes: Notes, config: CheckConfig) -> None:

@@ -15,7 +15,7 @@ Point = tuple[float, float]
 _ORIENTATION = 0x0112
 _THUMB_HEIGHT = {"rec": 12, "det": 40}
 _THUMB_MAX_WIDTH = {"rec": 240, "det": 80}
-_EXIF_MARKS = (b"Exif", b"EXIF", b"eXIf", b"type exif", b"Orientation")
+_EXIF_MARKS = (b"Exif", b"EXIF", b"eXIf", b"type exif", b"Orientation", b"adobe.xmp")
 """One of these stands in each JPEG, PNG and WebP file that tells an orientation."""
 _TIFF = (b"II", b"MM")
 _WIDE = 2.0

@@ -1,7 +1,9 @@
 """The check in several processes: results in order, and a process that dies is explained."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -26,6 +28,10 @@ _LONGEST_CHUNK = 512
 _AHEAD = 4
 """Chunks per process that wait or are done and not yet taken."""
 _IDLE = -1
+_NOT_BEGUN = (
+    "no process of the check could start; in a script of your own, call this below "
+    "`if __name__ == '__main__':` (each process reads the script again), or set workers to 0"
+)
 
 
 def check_in_processes(
@@ -39,7 +45,7 @@ def check_in_processes(
     """Yield the outcome of each item, in order.
 
     Raises:
-        DataError: a process died; the pictures that were being checked are named.
+        DataError: a process died; the pictures that were being checked are named. Or none started.
     """
     context = multiprocessing.get_context("spawn")
     at = context.Array(c_longlong, [_IDLE] * workers)
@@ -59,7 +65,9 @@ def check_in_processes(
             yield from waiting[0][1].result()
             waiting.popleft()
     except BrokenProcessPool:
-        raise DataError(_died(at, waiting, numbered)) from None
+        # Without its lock: a process may have died with it.
+        begun = started.get_obj().value > 0
+        raise DataError(_died(at, waiting, numbered) if begun else _NOT_BEGUN) from None
     finally:
         # After Ctrl-C as well: what runs is a few pictures, what waits is given up.
         pool.shutdown(wait=True, cancel_futures=True)
@@ -114,14 +122,22 @@ def _start(
     at: Any,
     started: Any,
 ) -> None:
-    """Set up a new process; Ctrl-C is the parent's business."""
+    """Set up a new process; Ctrl-C is the parent's business, and it ends with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     with started.get_lock():
         _worker.slot = started.value
         started.value += 1
     _worker.at = at
     _worker.checker = SampleChecker(roots, rules, config, split)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _check(first: int, items: Sequence[Item]) -> list[Outcome]:

@@ -15,6 +15,11 @@ from ocr_pipeline.preprocess.check_text import Note
 Point = tuple[float, float]
 Outline = tuple[Point, ...]
 _MIN_AREA = 1.0
+_MAX_POINTS = 2000
+_FAR = 1.0
+"""No point lies so many times the picture's longer side beyond it: a cut would fill the memory."""
+_LAYOUT = 1000.0
+"""Side of the square that the layouts of copies of any size are drawn on."""
 _LEVEL = 1.5
 """A region at least this much wider than high is a level line."""
 
@@ -91,12 +96,45 @@ def overlapping(outlines: Sequence[Outline], limit: float) -> list[tuple[int, in
     return pairs
 
 
-def overlap(first: Outline, second: Outline) -> float:
-    """Intersection over union of two outlines' hulls, 0 to 1."""
-    return _overlap(_hull(first), _hull(second))
+class Layout:
+    """Where the regions of a picture are, to be compared with a copy of any size.
+
+    Args:
+        outlines: of the regions, (x, y) px.
+        size: (height, width) of the picture, px.
+    """
+
+    def __init__(self, outlines: Sequence[Outline], size: tuple[int, int]) -> None:
+        scale = _LAYOUT / np.array([size[1], size[0]], dtype=np.float64)
+        self._hulls = [_hull(np.array(points, dtype=np.float64) * scale) for points in outlines]
+        self._low = np.array([hull.min(axis=(0, 1)) for hull in self._hulls]).reshape(-1, 2)
+        self._high = np.array([hull.max(axis=(0, 1)) for hull in self._hulls]).reshape(-1, 2)
+
+    def is_like(self, other: "Layout", limit: float) -> bool:
+        """Whether there are as many regions, and each overlaps one of the other by ``limit``.
+
+        Args:
+            other: of the copy.
+            limit: intersection over union of the hulls.
+        """
+        if len(self._hulls) != len(other._hulls):
+            return False
+        return all(
+            # Copies mostly have their regions in one order.
+            np.array_equal(hull, other._hulls[number])
+            or _overlap(hull, other._hulls[number]) >= limit
+            or self._has(number, other, limit)
+            for number, hull in enumerate(self._hulls)
+        )
+
+    def _has(self, number: int, other: "Layout", limit: float) -> bool:
+        low, high = self._low[number], self._high[number]
+        near = np.all((other._low < high) & (low < other._high), axis=1)
+        hulls = (other._hulls[at] for at in np.flatnonzero(near).tolist())
+        return any(_overlap(self._hulls[number], hull) >= limit for hull in hulls)
 
 
-def _hull(points: Outline) -> NDArray[np.float32]:
+def _hull(points: Outline | NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(cv2.convexHull(np.array(points, dtype=np.float32)), dtype=np.float32)
 
 
@@ -110,16 +148,29 @@ def _hopeless(points: Outline, size: tuple[int, int]) -> Note | None:
     """A fault after which no outline is left."""
     if len(points) < 3:
         return Note("too_few_points", "refuse", f"{len(points)} points; allowed: 3 or more")
-    outline = np.array(points, dtype=np.float64)
+    if len(points) > _MAX_POINTS:
+        detail = f"{len(points):,} points; allowed: {_MAX_POINTS:,}. Draw it with fewer"
+        return Note("too_many_points", "refuse", detail)
+    with np.errstate(over="ignore"):
+        outline = np.array(points, dtype=np.float64).astype(np.float32)
     if not np.isfinite(outline).all():
         return Note("not_finite", "refuse", f"points {_brief(points)}; allowed: finite numbers")
-    hull = cv2.contourArea(cv2.convexHull(outline.astype(np.float32)))
+    return _lost(points, outline, size) or _without_area(points, outline)
+
+
+def _without_area(points: Outline, outline: NDArray[np.float32]) -> Note | None:
+    hull = cv2.contourArea(cv2.convexHull(outline))
     if len(set(points)) < 3 or hull < _MIN_AREA:
         return Note(
             "degenerate_region",
             "refuse",
             f"points {_brief(points)} enclose {hull:.1f} px; allowed: {_MIN_AREA:g} px or more",
         )
+    return None
+
+
+def _lost(points: Outline, outline: NDArray[np.float32], size: tuple[int, int]) -> Note | None:
+    """Whether an outline is nowhere near the picture."""
     height, width = size
     low, high = outline.min(axis=0), outline.max(axis=0)
     if high[0] <= 0 or high[1] <= 0 or low[0] >= width or low[1] >= height:
@@ -128,7 +179,23 @@ def _hopeless(points: Outline, size: tuple[int, int]) -> Note | None:
             "refuse",
             f"points {_brief(points)} lie beside the picture of {width} x {height} px",
         )
+    beyond = _beyond(outline, size)
+    if beyond > _FAR * max(size):
+        detail = (
+            f"points {_brief(points)} reach {beyond:.4g} px beyond the picture of "
+            f"{width} x {height} px; allowed: its longer side under any policy. Draw it again"
+        )
+        return Note("partly_outside", "refuse", detail)
     return None
+
+
+def _beyond(outline: NDArray[np.float32], size: tuple[int, int]) -> float:
+    """How far the outermost point lies outside a picture of (height, width) px; negative: in it."""
+    return max(
+        -float(outline.min()),
+        float(outline[:, 0].max()) - size[1],
+        float(outline[:, 1].max()) - size[0],
+    )
 
 
 # Each step: outline, picture size, config and how a turned start is read to (one sentence, mended
@@ -174,11 +241,7 @@ def _find_outside(
     outline: NDArray[np.float32], size: tuple[int, int], config: CheckConfig, _turned: bool
 ) -> _Found:
     height, width = size
-    beyond = max(
-        -float(outline.min()),
-        float(outline[:, 0].max()) - width,
-        float(outline[:, 1].max()) - height,
-    )
+    beyond = _beyond(outline, size)
     if beyond <= config.outside_px:
         return None
     clipped = np.clip(outline, 0, np.array([width, height], dtype=np.float32))

@@ -9,8 +9,8 @@ from ocr_pipeline.artifacts.dataset import DetSample, RecSample, Split
 from ocr_pipeline.config.check import CheckConfig
 from ocr_pipeline.config.faults import Action
 from ocr_pipeline.ops.charset import SPACE, Charset
-from ocr_pipeline.preprocess.check_near import find_near
-from ocr_pipeline.preprocess.check_regions import overlap
+from ocr_pipeline.preprocess.check_near import find_near, find_near_between, link_near
+from ocr_pipeline.preprocess.check_regions import Layout
 from ocr_pipeline.preprocess.check_types import Checked, CheckResult, Rules
 from ocr_pipeline.preprocess.faults import Finding
 
@@ -29,12 +29,17 @@ def check_twins(result: CheckResult, split: Split, config: CheckConfig) -> Check
     kept = result.kept
     findings: list[Finding] = []
     refused: set[int] = set()
+    labels = _Labels(kept)
     for members in _same_pixels(kept):
-        fault = "duplicate_picture" if _agree([kept[i] for i in members]) else "picture_conflict"
+        said = labels.told_apart(members)
+        fault = "duplicate_picture" if max(said) == 0 else "picture_conflict"
         action = config.action(fault)
-        for index in members if fault == "picture_conflict" else members[1:]:
-            others = [kept[i] for i in members if i != index]
-            other = next((o for o in others if not _agree([o, kept[index]])), others[0])
+        # Of copies that contradict each other, all are named: the first says what no other does.
+        contrary = members[said.index(1)] if max(said) > 0 else members[0]
+        for index, group in zip(members, said, strict=True):
+            if index == members[0] and fault == "duplicate_picture":
+                continue
+            other = kept[contrary if group == 0 else members[0]]
             findings.append(_finding(kept[index], split, fault, action, other))
             if action == "refuse":
                 refused.add(index)
@@ -42,7 +47,7 @@ def check_twins(result: CheckResult, split: Split, config: CheckConfig) -> Check
     action = config.action("near_conflict")
     pairs = find_near(kept, bits=config.near_bits, limit=config.conflict_difference)
     for first, second in pairs:
-        if second in named or {first, second} & refused or _agree([kept[first], kept[second]]):
+        if second in named or {first, second} & refused or labels.agree(first, second):
             continue
         named.add(second)
         findings.append(_finding(kept[second], split, "near_conflict", action, kept[first]))
@@ -120,11 +125,11 @@ def check_unlabelled(
 
 
 def near_pairs(items: Sequence[Checked], config: CheckConfig) -> list[tuple[int, int]]:
-    """Pairs (earlier, later) of pictures that are nearly the same; exact copies are not among them.
+    """Pairs (earlier, later) over which nearly equal pictures hang together; no exact copies.
 
     A split that keeps them together has no leaking pictures.
     """
-    return find_near(items, bits=config.near_bits, limit=config.near_difference)
+    return link_near(items, bits=config.near_bits, limit=config.near_difference)
 
 
 def _same_pixels(kept: Sequence[Checked]) -> list[list[int]]:
@@ -139,33 +144,45 @@ def _near_between(
     train: Sequence[Checked], val: Sequence[Checked], config: CheckConfig
 ) -> dict[int, Checked]:
     """Training samples with the validation picture that each is nearly the same as."""
-    border = len(train)
-    pairs = near_pairs([*train, *val], config)
-    return {a: val[b - border] for a, b in reversed(pairs) if a < border <= b}
+    near = find_near_between(train, val, bits=config.near_bits, limit=config.near_difference)
+    return {number: val[other] for number, other in near.items()}
 
 
-def _agree(items: Sequence[Checked]) -> bool:
-    """Whether the labels of several copies of one picture say the same."""
-    first = items[0].sample
-    return all(_same_label(first, other.sample) for other in items[1:])
+class _Labels:
+    """What the labels of samples say, compared with one another."""
 
+    def __init__(self, items: Sequence[Checked]) -> None:
+        self._items = items
+        self._layouts: dict[int, Layout] = {}
 
-def _same_label(first: RecSample | DetSample, second: RecSample | DetSample) -> bool:
-    if isinstance(first, RecSample) or isinstance(second, RecSample):
-        return getattr(first, "text", None) == getattr(second, "text", None)
-    return _same_regions(first, second)
+    def agree(self, first: int, second: int) -> bool:
+        """Whether the labels of two copies of one picture say the same."""
+        one, other = self._items[first].sample, self._items[second].sample
+        if isinstance(one, RecSample) or isinstance(other, RecSample):
+            return getattr(one, "text", None) == getattr(other, "text", None)
+        return self._layout(first, one).is_like(self._layout(second, other), _SAME_REGION)
 
+    def told_apart(self, members: Sequence[int]) -> list[int]:
+        """For each copy of a picture the number of what its label says, from 0 on."""
+        texts: dict[str, int] = {}
+        firsts: list[int] = []
+        said = []
+        for member in members:
+            sample = self._items[member].sample
+            if isinstance(sample, RecSample):
+                said.append(texts.setdefault(sample.text, len(texts)))
+                continue
+            known = (n for n, first in enumerate(firsts) if self.agree(first, member))
+            said.append(next(known, len(firsts)))
+            if said[-1] == len(firsts):
+                firsts.append(member)
+        return said
 
-def _same_regions(first: DetSample, second: DetSample) -> bool:
-    """Whether each region of a picture has one in its copy, at its place; sizes may differ."""
-    if len(first.regions) != len(second.regions):
-        return False
-    across, down = first.width / second.width, first.height / second.height
-    moved = [tuple((x * across, y * down) for x, y in r.points) for r in second.regions]
-    return all(
-        any(overlap(region.points, other) >= _SAME_REGION for other in moved)
-        for region in first.regions
-    )
+    def _layout(self, number: int, sample: DetSample) -> Layout:
+        if number not in self._layouts:
+            outlines = [region.points for region in sample.regions]
+            self._layouts[number] = Layout(outlines, (sample.height, sample.width))
+        return self._layouts[number]
 
 
 _HOW = {

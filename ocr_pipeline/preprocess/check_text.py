@@ -120,7 +120,9 @@ def _refusal(text: str, charset: Charset) -> str:
 
 
 def _visible(text: str, charset: Charset) -> bool:
-    return any(not part.isspace() and not _is_invisible(part) for part in charset.split(text))
+    return any(
+        not part.isspace() and not _is_invisible(part, charset) for part in charset.split(text)
+    )
 
 
 # Each step: the text and the character set to (one sentence, mended text or None), or None.
@@ -140,9 +142,9 @@ def _find_replacement(text: str, _charset: Charset) -> _Found:
     return f"label {text!r} has lost characters ({count} of U+FFFD); write the label again", None
 
 
-def _find_mojibake(text: str, _charset: Charset) -> _Found:
+def _find_mojibake(text: str, charset: Charset) -> _Found:
     for wrong, right in (("cp1252", "utf-8"), ("gbk", "utf-8"), ("cp1252", "gbk")):
-        meant = _decoded_again(text, wrong, right)
+        meant = _decoded_again(text, wrong, right, charset)
         if meant is not None:
             says = f"{right.upper()} that was read as {wrong}; it says {meant!r}"
             return f"label {text!r} looks like {says}", meant
@@ -151,10 +153,10 @@ def _find_mojibake(text: str, _charset: Charset) -> _Found:
 
 def _find_invisible(text: str, charset: Charset) -> _Found:
     parts = charset.split(text)
-    hidden = [part for part in parts if _is_invisible(part)]
+    hidden = [part for part in parts if _is_invisible(part, charset)]
     if not hidden:
         return None
-    mended = "".join(part for part in parts if not _is_invisible(part))
+    mended = "".join(part for part in parts if not _is_invisible(part, charset))
     named = ", ".join(dict.fromkeys(_name(part) for part in hidden))
     return f"label {mended!r} holds {named}, which no picture shows; take it out", mended
 
@@ -211,11 +213,19 @@ _STEPS: tuple[tuple[str, Callable[[str, Charset], _Found]], ...] = (
 )
 
 
-def _is_invisible(part: str) -> bool:
-    """A single code point that draws nothing; white space is told apart."""
+def _is_invisible(part: str, charset: Charset) -> bool:
+    """It draws nothing, and the set has no class for it; white space is told apart."""
+    return draws_nothing(part) and bool(charset.unknown(part))
+
+
+def draws_nothing(part: str) -> bool:
+    """Whether an entry is a single code point that no picture shows; white space is not meant.
+
+    Characters newer than Python's tables and those of private use may well be drawn.
+    """
     if len(part) != 1 or part.isspace():
         return False
-    return unicodedata.category(part) in ("Cc", "Cf", "Cs", "Co", "Cn") or part in (
+    return unicodedata.category(part) in ("Cc", "Cf", "Cs") or part in (
         "\u115f\u1160\u3164\uffa0"  # Hangul fillers
         "\ufe0e\ufe0f"  # variation selectors
     )
@@ -225,7 +235,7 @@ def _name(char: str) -> str:
     return f"U+{ord(char):04X} {unicodedata.name(char, 'control character')}"
 
 
-def _decoded_again(text: str, wrong: str, right: str) -> str | None:
+def _decoded_again(text: str, wrong: str, right: str, charset: Charset) -> str | None:
     """What ``text`` was before it was decoded as ``wrong``; None where it makes no sense."""
     if text.isascii():
         return None
@@ -236,7 +246,7 @@ def _decoded_again(text: str, wrong: str, right: str) -> str | None:
         return None
     if meant is None or meant == text or len(meant) >= len(text):
         return None
-    return meant if _makes_sense(text, meant, (wrong, right)) else None
+    return meant if _makes_sense(text, meant, (wrong, right), charset) else None
 
 
 def _bytes_of(text: str, encoding: str) -> bytes | None:
@@ -252,16 +262,32 @@ def _bytes_of(text: str, encoding: str) -> bytes | None:
     return b"".join(parts)
 
 
-def _makes_sense(text: str, meant: str, pair: tuple[str, str]) -> bool:
+def _makes_sense(text: str, meant: str, pair: tuple[str, str], charset: Charset) -> bool:
     """UTF-8 read as cp1252 is never chance; GBK bytes may be, so all must be Chinese then."""
     if any(unicodedata.category(char) in ("Cc", "Cn", "Co") for char in meant):
         return False
     if pair == ("cp1252", "utf-8"):
         return True
-    high = [char for char in meant if not char.isascii()]
+    if not all(char.isascii() or _is_chinese(char) for char in meant):
+        return False
+    return pair[0] == "gbk" or _is_gbk(text, meant, charset)
+
+
+def _is_gbk(text: str, meant: str, charset: Charset) -> bool:
+    """Whether a text of Latin letters and signs is rather Chinese that was read as cp1252."""
     damaged = [char for char in text if not char.isascii()]
-    chinese = all(_is_chinese(char) for char in high)
-    return chinese and (pair[0] == "gbk" or (len(damaged) >= 4 and len(damaged) * 2 > len(text)))
+    chinese = [char for char in meant if not char.isascii()]
+    if len(damaged) * 2 <= len(text) or len(chinese) < 2 or charset.unknown("".join(chinese)):
+        return False
+    letters = [_is_letter(char) for char in damaged]
+    if any(letters) != all(letters):
+        return True  # what people write is mostly either: accented letters, or signs
+    common = all(0xB0 <= char.encode("gbk")[0] <= 0xD7 for char in chinese)
+    return all(letters) and common and bool(charset.unknown("".join(damaged)))
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char) in ("Lu", "Ll") and char != "\u00b5"  # the micro sign
 
 
 def _is_chinese(char: str) -> bool:

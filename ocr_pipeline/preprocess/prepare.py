@@ -1,19 +1,25 @@
 """Read the sources, check every sample, split, and write the dataset."""
 
+import json
+import logging
 import secrets
+import shutil
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import cv2
 
 from ocr_pipeline.artifacts.dataset import (
+    CARD_NAME,
     PACKS_NAME,
     Dataset,
+    DatasetManifest,
     DetSample,
     RecSample,
     Refusal,
@@ -23,9 +29,11 @@ from ocr_pipeline.artifacts.dataset import (
 )
 from ocr_pipeline.artifacts.folder import check_target, staged
 from ocr_pipeline.artifacts.packs import PackWriter, ShardInfo
+from ocr_pipeline.config.check import CheckConfig
 from ocr_pipeline.config.det_augment import DBTargetConfig
 from ocr_pipeline.config.image import DetImageSpec, ImageLimits, RecImageSpec, with_changes
 from ocr_pipeline.config.prepare import PrepareConfig
+from ocr_pipeline.config.sources import StorageConfig
 from ocr_pipeline.errors import DataError
 from ocr_pipeline.ops.charset import SPACE, Charset
 from ocr_pipeline.ops.decode import decode_image
@@ -40,17 +48,22 @@ from ocr_pipeline.preprocess.check import (
     check_unlabelled,
     near_pairs,
 )
+from ocr_pipeline.preprocess.check_one import is_there
+from ocr_pipeline.preprocess.check_text import check_text, draws_nothing
 from ocr_pipeline.preprocess.report import write_report
 from ocr_pipeline.preprocess.sources import OpenSource, open_source
 from ocr_pipeline.preprocess.sources.raw import RawSample
 from ocr_pipeline.preprocess.split import hold_out
-from ocr_pipeline.storage import Root, is_remote, open_root
+from ocr_pipeline.storage import Root, is_remote, open_root, protocol_of
 from ocr_pipeline.versions import made_by
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) samples."""
 Labelled = tuple[int, RawSample]
 """A label and the number of its source."""
+_UNDRAWN = ("Cc", "Cs", "Co", "Cn")
+"""Categories of characters that no picture shows: control, half, private, unassigned."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,14 +119,15 @@ def inspect(
         open_source(source, config.task, images=config.images, storage=config.storage)
         for source in listed
     ]
-    roots = [open_root(source.images, config.storage) for source in sources]
-    labels = [(n, raw) for n, source in enumerate(sources) for raw in source.samples()]
+    roots = [_picture_root(source, config.storage) for source in sources]
+    labels = [
+        (n, _tidied(raw, roots[n])) for n, source in enumerate(sources) for raw in source.samples()
+    ]
     first_val = len(config.train_labels)
     train_labels = [label for label in labels if label[0] < first_val]
     val_labels = [label for label in labels if label[0] >= first_val]
     if config.task == "rec":
-        texts = [raw.text for _, raw in train_labels if raw.text and raw.image]
-        charset = choose_charset(config, charset, texts)
+        charset = choose_charset(config, charset, _usable_texts(train_labels, roots))
     else:
         charset = None
     rules = _rules(config, charset, image)
@@ -195,6 +209,24 @@ def prepare_and_tell(
         if not samples:
             raise DataError(f"no sample is left for {split!r}: {_why_none(found, config)}")
     pack_root = _pack_root(config)
+    old = _packed_at(config.out)
+    with ExitStack() as undo:
+        if pack_root is not None:
+            undo.callback(_take_away, pack_root, config.out)
+        manifest = _write(config, found, pack_root, replace=replace)
+        undo.pop_all()
+    if old is not None:
+        _log.warning(
+            "%s: shards of the dataset that was replaced; delete them if no copy of it is in use",
+            old,
+        )
+    return Prepared(Dataset(config.out, manifest, found.charset), found.findings)
+
+
+def _write(
+    config: PrepareConfig, found: Inspection, pack_root: str | None, *, replace: bool
+) -> DatasetManifest:
+    """Write report, shards and dataset; whole, or not at all but for shards elsewhere."""
     with staged(config.out, replace=replace) as scratch:
         write_report(scratch, found, limits=config.limits, title=config.out.name)
         rows: dict[Split, list[RecSample | DetSample]] = {
@@ -205,7 +237,7 @@ def prepare_and_tell(
             for split in rows:
                 place = open_root(pack_root or str(scratch / PACKS_NAME), config.storage)
                 rows[split], packs[split] = _pack(config, place, split, rows[split], found.roots)
-        manifest = Dataset.fill(
+        return Dataset.fill(
             scratch,
             task=config.task,
             sources=[_card(s, root) for s, root in zip(found.sources, found.roots, strict=True)],
@@ -221,21 +253,73 @@ def prepare_and_tell(
             packs=packs,
             pack_root=pack_root,
         )
-    return Prepared(Dataset(config.out, manifest, found.charset), found.findings)
+
+
+def _picture_root(source: OpenSource, storage: StorageConfig) -> Root:
+    """Where the pictures of a source are; a folder has one name, however it is written."""
+    root = open_root(source.images, storage)
+    return root if protocol_of(root.url) else open_root(str(Path(root.url).resolve()))
+
+
+def _tidied(raw: RawSample, root: Root) -> RawSample:
+    """The label with its picture's path in the one form that has no ``.`` in it."""
+    if protocol_of(root.url):
+        name = "/".join(part for part in raw.image.split("/") if part != ".")
+    else:
+        name = str(PurePosixPath(raw.image))
+    return raw if not raw.image or name in ("", raw.image) else changed(raw, image=name)
+
+
+def _usable_texts(labels: Iterable[Labelled], roots: Sequence[Root]) -> Iterator[str]:
+    """Texts of labels that can be parsed and, where it costs little, have a picture."""
+    last: tuple[int, str] | None = None
+    there = False
+    for number, raw in labels:
+        if not raw.text or not raw.image or raw.fault is not None:
+            continue
+        if (number, raw.image) != last:
+            last = (number, raw.image)
+            there = is_remote(roots[number].url) or is_there(roots[number], raw.image)
+        if there:
+            yield raw.text
 
 
 def _unlabelled(roots: Sequence[Root], labels: Sequence[Labelled]) -> list[Finding]:
-    """Pictures of local folders that no label of any source names."""
+    """Pictures that no label of any source names, in local folders with labelled pictures."""
     named: dict[str, set[str]] = defaultdict(set)
     for number, raw in labels:
-        named[roots[number].url].add(raw.image)
+        if raw.image:
+            named[roots[number].url].add(raw.image)
     found = []
+    done: set[str] = set()
     for number, root in enumerate(roots):
-        labelled = named.pop(root.url, None)
-        if labelled and not is_remote(root.url):
-            folders = {name.rpartition("/")[0] for name in labelled}
-            names = (n for n in root.names() if _is_picture(n) and n.rpartition("/")[0] in folders)
-            found += check_unlabelled(number, root.url, names, labelled)
+        labelled = named.get(root.url)
+        if labelled and not protocol_of(root.url) and root.url not in done:
+            done.add(root.url)
+            folders = {PurePosixPath(name).parent for name in labelled}
+            names = (name for folder in sorted(folders) for name in _pictures_in(root, folder))
+            others = (name for url in named for name in _seen_from(root.url, url, named[url]))
+            found += check_unlabelled(number, root.url, names, labelled.union(others))
+    return found
+
+
+def _seen_from(here: str, folder: str, names: Iterable[str]) -> Iterator[str]:
+    """Names below one folder as they are below another; those that are not there are left out."""
+    if folder.startswith(f"{here}/"):
+        way = folder.removeprefix(f"{here}/")
+        yield from (f"{way}/{name}" for name in names)
+    elif here.startswith(f"{folder}/"):
+        way = here.removeprefix(f"{folder}/") + "/"
+        yield from (name.removeprefix(way) for name in names if name.startswith(way))
+
+
+def _pictures_in(root: Root, folder: PurePosixPath) -> list[str]:
+    """Names of the pictures in one folder below a root; none where it cannot be listed."""
+    found: list[str] = []
+    if not folder.is_absolute() and ".." not in folder.parts:
+        with suppress(DataError):  # each label that names a picture there is refused already
+            names = open_root(str(Path(root.url) / folder)).names("*")
+            found += (str(folder / name) for name in names if _is_picture(name))
     return found
 
 
@@ -256,19 +340,27 @@ def split_checked(samples: Sequence[Checked], config: PrepareConfig) -> dict[Spl
         count=config.val_count,
         seed=config.seed,
     )
+    if len(chosen) < config.val_count:
+        _log.warning(
+            "%d samples to validate on, not val_count=%d: samples with a text, picture, look or "
+            "group in common stay in one part, and what hangs together is larger",
+            len(chosen),
+            config.val_count,
+        )
     return {
         "train": [sample for number, sample in enumerate(samples) if number not in chosen],
         "val": [sample for number, sample in enumerate(samples) if number in chosen],
     }
 
 
-def choose_charset(config: PrepareConfig, model: Charset | None, texts: Sequence[str]) -> Charset:
+def choose_charset(config: PrepareConfig, model: Charset | None, texts: Iterable[str]) -> Charset:
     """Return the dataset's character set.
 
     Args:
         config: its ``dictionary`` says which characters.
         model: character set of the recognizer, None where it has none of its own.
-        texts: labels to take characters from, where no file is named.
+        texts: labels to take characters from, where no file is named; read only then. What the
+            linter refuses gives none, what it mends gives those of the mended label.
 
     Raises:
         DataError: no character to choose from.
@@ -285,7 +377,7 @@ def choose_charset(config: PrepareConfig, model: Charset | None, texts: Sequence
     if rule.file is not None:
         found: Sequence[str] = Charset.load(rule.file).dictionary
     else:
-        found = sorted(_characters(texts, model))
+        found = sorted(_characters(texts, model, config.check))
     if rule.mode == "union" and model is not None:
         known = set(model.dictionary)
         found = [*model.dictionary, *(entry for entry in found if entry not in known)]
@@ -294,11 +386,28 @@ def choose_charset(config: PrepareConfig, model: Charset | None, texts: Sequence
     return Charset(found)
 
 
-def _characters(texts: Sequence[str], model: Charset | None) -> set[str]:
-    """All entries in the labels; control characters are label faults, the space has a class."""
+def _characters(texts: Iterable[str], model: Charset | None, config: CheckConfig) -> set[str]:
+    """All entries in the labels as the linter takes them; the space has a class already."""
     cut = list if model is None else model.split
-    parts = {part for text in texts for part in cut(text.strip())}
-    return {part for part in parts if part != SPACE and unicodedata.category(part[0]) != "Cc"}
+    labels = dict.fromkeys(texts)
+    entries = dict.fromkeys(() if model is None else model.dictionary)
+    for label in labels:
+        entries.update(dict.fromkeys(cut(label)))
+        entries.update(dict.fromkeys(cut(unicodedata.normalize("NFC", label))))
+    known = frozenset(() if model is None else model.dictionary)
+    for entry in list(entries):
+        if entry == SPACE or (draws_nothing(entry) and entry not in known):
+            del entries[entry]
+    if not entries:
+        return set()
+    everything = Charset(list(entries))
+    checked = (check_text(label, everything, config).text for label in labels)
+    parts = {part for label in checked if label is not None for part in cut(label)}
+    return {part for part in parts if part != SPACE and not _is_undrawn(part)}
+
+
+def _is_undrawn(part: str) -> bool:
+    return part == "\ufffd" or unicodedata.category(part[0]) in _UNDRAWN
 
 
 def _rules(config: PrepareConfig, charset: Charset | None, image: RecImageSpec | None) -> Rules:
@@ -339,7 +448,8 @@ def _ties(checked: Checked) -> Iterator[tuple[str, str | bytes]]:
 
 
 def _card(source: OpenSource, root: Root) -> SourceCard:
-    images = source.images if is_remote(source.images) else str(Path(root.url).resolve())
+    # The URL of a folder is absolute, and a database keeps its lmdb://.
+    images = source.images if is_remote(source.images) else root.url
     return SourceCard(name=source.name, images=images, weight=source.config.weight)
 
 
@@ -390,13 +500,36 @@ def _pack_root(config: PrepareConfig) -> str | None:
     return f"{top}/{config.out.name}-{secrets.token_hex(4)}"
 
 
+def _packed_at(folder: Path) -> str | None:
+    """Where a dataset says that its shards lie; None: nowhere else, or it is none."""
+    try:
+        card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    place = card.get("pack_root") if isinstance(card, dict) else None
+    return place if isinstance(place, str) else None
+
+
+def _take_away(pack_root: str, out: Path) -> None:
+    """Remove the shards of a run that failed; those of the dataset that is there stay."""
+    if _packed_at(out) == pack_root:
+        return
+    if is_remote(pack_root):
+        _log.warning("%s: shards of a dataset that was not made; delete them", pack_root)
+    else:
+        shutil.rmtree(pack_root, ignore_errors=True)
+
+
 def _why_none(found: Inspection, config: PrepareConfig) -> str:
     """Why a part is empty, and what to do."""
     refused = found.refused()
     says = f"{found.labels} labels read, {len(refused)} refused"
     if refused:
         return f"{says}; the first: {'; '.join(f'{f.place}: {f.detail}' for f in refused[:3])}"
-    return f"{says}; give more labels, or set val_count below {config.val_count}"
+    return (
+        f"{says}; give more labels, or set val_count below {config.val_count} (what has a "
+        "text, picture, look or group in common stays in one part)"
+    )
 
 
 def _ignore(_done: int, _total: int) -> None:

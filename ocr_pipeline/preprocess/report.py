@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.errors import DataError, ImageError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.decode import BGRImage, decode_image
+from ocr_pipeline.preprocess.check_one import read_bounded
 from ocr_pipeline.preprocess.check_types import Checked
 from ocr_pipeline.preprocess.faults import Finding
 from ocr_pipeline.preprocess.report_html import Card, page
@@ -38,6 +40,10 @@ _BOX = (60, 60, 230)
 _JPEG_QUALITY = 82
 _MAX_SIDE = 12_000
 _FIRST_SHOWN = 72
+_LONG_PATH = re.compile(
+    r"(?<![^\s(])(?:[a-z0-9]+:/)?/(?:[^\s/:'\"]+/|[^\s/'\"]+:\d+/)+(?=[^\s/]+/[^\s/])"
+)
+"""Begin of an absolute path or URL, before its last two parts."""
 
 
 class Inspected(Protocol):
@@ -123,7 +129,15 @@ def terminal_table(findings: Iterable[Finding]) -> Table:
 
 
 def _first_case(finding: Finding) -> str:
-    return f"{finding.place}: {finding.detail}" if finding.place else finding.detail
+    """One sentence; of long paths the last two parts, so that what is said of them has room."""
+    detail = finding.detail
+    if finding.fault == "unused_characters":
+        detail = detail.split(": ", 1)[0]  # how many; thousands of names help nobody here
+    text = f"{finding.place}: {detail}" if finding.place else detail
+    folder = "/".join(finding.place.split("/")[:-2])
+    if folder:
+        text = text.replace(f"{folder}/", "…/")
+    return _LONG_PATH.sub("…/", text)
 
 
 def _shortened(text: str) -> str:
@@ -208,8 +222,10 @@ class _Thumbnails:
 
     def of(self, finding: Finding) -> str | None:
         """None: the picture cannot be shown."""
+        if finding.fault == "too_large_picture":
+            return None
         try:
-            content = self._roots[finding.source].read(finding.image)
+            content = read_bounded(self._roots[finding.source], finding.image, self._limits)
             picture = decode_image(content, self._limits)
         except (DataError, ImageError, ValueError):
             return None

@@ -7,6 +7,7 @@ where the network failed, and else says how far it came.
 from collections.abc import Iterator
 
 from ocr_pipeline.config.sources import StorageConfig
+from ocr_pipeline.errors import DataError
 from ocr_pipeline.storage.http import HttpRoot
 from ocr_pipeline.storage.lmdb import LmdbRoot
 from ocr_pipeline.storage.local import LocalRoot
@@ -21,12 +22,15 @@ __all__ = [
     "is_remote",
     "open_lines",
     "open_root",
+    "protocol_of",
     "read_file",
     "split_url",
 ]
 
 _BLOCK = 4 * 2**20
 """Bytes of a list that are read at a time."""
+_LONGEST_LINE = 16 * 2**20
+"""Bytes; what is longer is no list of labels."""
 
 
 def open_root(url: str, config: StorageConfig | None = None) -> Root:
@@ -61,7 +65,8 @@ def open_lines(url: str, config: StorageConfig | None = None) -> Iterator[bytes]
     Read by ranges: where a connection breaks, it goes on from there.
 
     Raises:
-        DataError: as :meth:`Root.read`; never fewer lines than the file has, nor half of one.
+        DataError: as :meth:`Root.read`, or a line is longer than 16 MB; never fewer lines than the
+            file has, nor half of one.
     """
     folder, name = split_url(url)
     return _lines(open_root(folder, config), name)
@@ -70,11 +75,18 @@ def open_lines(url: str, config: StorageConfig | None = None) -> Iterator[bytes]
 def _lines(root: Root, name: str) -> Iterator[bytes]:
     total = root.size(name)
     pieces: list[bytes] = []  # of the line that has not ended yet
+    number = 1
     for start in range(0, total, _BLOCK):
         block = root.read(name, start=start, size=min(_BLOCK, total - start))
         first, *others = block.split(b"\n")
         pieces.append(first)
+        if sum(map(len, pieces)) > _LONGEST_LINE:
+            raise DataError(
+                f"{root.url}/{name}: line {number} is longer than {_LONGEST_LINE // 2**20} MB; "
+                "this is no list of labels, or a damaged one: look at that line"
+            )
         if others:
+            number += len(others)
             yield b"".join(pieces).removesuffix(b"\r")
             yield from (line.removesuffix(b"\r") for line in others[:-1])
             pieces = [others[-1]]

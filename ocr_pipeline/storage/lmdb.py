@@ -36,15 +36,24 @@ def _opened(path: str) -> Any:
     lmdb = need("lmdb", "train")
     if not Path(path).exists():
         raise MissingFileError(f"lmdb://{path}: not there; check the path")
+    is_folder = Path(path).is_dir()
     try:
-        return lmdb.open(
-            path, subdir=Path(path).is_dir(), readonly=True, lock=False, readahead=False
-        )
+        database = lmdb.open(path, subdir=is_folder, readonly=True, lock=False, readahead=False)
+        size = (Path(path) / "data.mdb" if is_folder else Path(path)).stat().st_size
     except (lmdb.Error, OSError) as error:
         raise DataError(
             f"lmdb://{path}: cannot be opened as an LMDB database ({error}); name the folder that "
             "holds data.mdb"
         ) from None
+    # The file is mapped: to touch a page behind its end would kill this process (SIGBUS).
+    needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    if size < needed:
+        database.close()
+        raise DataError(
+            f"lmdb://{path}: has {size:,} bytes, its pages need {needed:,}; it was cut off, copy "
+            "it again"
+        )
+    return database
 
 
 class LmdbRoot:

@@ -60,19 +60,24 @@ class LocalRoot:
     def _entries(self, folder: str) -> list[tuple[str, bool]]:
         here = Path(self.url) / folder
         with _disk_errors(here), os.scandir(here) as found:
+            above = _way_to(here)
             return [
                 (entry.name, entry.is_dir())
                 for entry in found
-                if entry.is_file() or (entry.is_dir() and not _leads_back(entry, here))
+                if entry.is_file() or (entry.is_dir() and _identity(entry.path) not in above)
             ]
 
 
-def _leads_back(entry: os.DirEntry[str], folder: Path) -> bool:
-    """Whether a linked folder is one of those above it; its files would be listed for ever."""
-    if not entry.is_symlink():
-        return False
-    target, here = Path(entry.path).resolve(), folder.resolve()
-    return target == here or target in here.parents
+def _way_to(folder: Path) -> set[tuple[int, int]]:
+    """A folder and those above it on the way that was taken: a link (or mount) to one of them
+    leads round for ever."""
+    here = folder.absolute()
+    return {_identity(path) for path in (here, *here.parents)}
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ocr_pipeline.artifacts.dataset import (
     Dataset,
@@ -18,6 +19,7 @@ from ocr_pipeline.artifacts.dataset import (
     SourceCard,
 )
 from ocr_pipeline.artifacts.packs import PackWriter
+from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.errors import ArtifactError, ImageError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.geometry import crop_line
@@ -116,6 +118,14 @@ def test_columns_tell_sizes_without_reading_samples(tmp_path: Path) -> None:
     assert lines.column("length").tolist() == [5, 4, 1, 2]
     assert lines.column("source").tolist() == [0, 0, 0, 1]
     assert lines.column("shard").tolist() == [-1] * 4
+
+
+def test_very_long_pictures_keep_their_sizes(tmp_path: Path) -> None:
+    long = RecSample("long.png", "A", 70_000, 2**20)
+    lines = write(tmp_path / "data", splits={"train": [long], "val": VAL}).lines("train")
+    assert (lines.column("height").tolist(), lines.column("width").tolist()) == ([70_000], [2**20])
+    with pytest.raises(ValidationError, match="max_side"):
+        ImageLimits(max_side=2**20 + 1)
 
 
 def test_samples_are_read_in_other_processes_and_after_a_fork(tmp_path: Path) -> None:

@@ -1,5 +1,12 @@
+import errno
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +15,7 @@ import pytest
 from ocr_pipeline.artifacts.folder import (
     Card,
     check_target,
+    clear_leftovers,
     hash_files,
     read_card,
     staged,
@@ -146,6 +154,205 @@ def test_target_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "file" / "artefact"
     with pytest.raises(ArtifactError, match=f"^{re.escape(str(target))}: cannot write there \\(.+"):
         make(target)
+
+
+# --- Killed, and side by side -----------------------------------------------------------------
+
+MAKER = """
+import sys, time
+from pathlib import Path
+from ocr_pipeline.artifacts.folder import Card, staged, write_card
+from ocr_pipeline.errors import ArtifactError
+
+target, rounds, number, wait = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
+for _ in range(rounds):
+    try:
+        with staged(target, replace=True) as scratch:
+            (scratch / "a.txt").write_text(number)
+            (scratch / "b.txt").write_text(number)
+            print("begun", flush=True)
+            time.sleep(wait)
+            write_card(Card(format=1, made_by={}), scratch, "checkpoint.json")
+    except ArtifactError:
+        pass  # another one was quicker
+"""
+
+
+def maker(
+    target: Path, *, rounds: int = 1, number: int = 0, wait: float = 0.0
+) -> "subprocess.Popen[str]":
+    """A process that writes the artefact; says ``begun`` when a part of it is there."""
+    words = [sys.executable, "-c", MAKER, str(target), str(rounds), str(number), str(wait)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    target = make(tmp_path / "集 [1]*", "old")
+    with maker(target, wait=60) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGKILL)
+    assert len(names_in(tmp_path)) == 2
+    assert (target / "a.txt").read_text(encoding="utf-8") == "old"
+    make(target, "new", replace=True)
+    assert names_in(tmp_path) == [target.name]
+    assert (target / "a.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_a_kill_between_the_two_renames_costs_nothing(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact", "old")
+    before = everything_in(target)
+    aside = tmp_path / ".artefact-old-abc"
+    aside.mkdir()
+    target.replace(aside / "artefact")
+    (tmp_path / ".artefact-new-abc").mkdir()
+    (tmp_path / ".artefact-new-abc" / "a.txt").write_text("new", encoding="utf-8")
+    clear_leftovers(target)
+    assert names_in(tmp_path) == ["artefact"]
+    assert everything_in(target) == before
+
+
+def test_a_kill_after_both_renames_leaves_the_new_one(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact", "new")
+    make(tmp_path / ".artefact-old-abc" / "artefact", "old")
+    clear_leftovers(target)
+    assert names_in(tmp_path) == ["artefact"]
+    assert (target / "a.txt").read_text(encoding="utf-8") == "new"
+
+
+def test_what_was_put_back_is_not_replaced_unasked(tmp_path: Path) -> None:
+    make(tmp_path / ".artefact-old-abc" / "artefact", "old")
+    with pytest.raises(ArtifactError, match="exists already"):
+        check_target(tmp_path / "artefact", replace=False)
+    assert read(tmp_path / "artefact").step == 3
+
+
+def test_only_leftovers_of_the_same_target_are_cleared(tmp_path: Path) -> None:
+    others = [".artefact-2-new-abc", ".other-new-abc", ".artefact", "artefact-new-abc", ".git"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    make(tmp_path / "artefact")
+    assert names_in(tmp_path) == sorted([*others, "artefact"])
+
+
+def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
+    target = tmp_path / "artefact"
+    with maker(target, wait=0.4) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        clear_leftovers(target)
+        (scratch,) = tmp_path.iterdir()
+        assert names_in(scratch) == ["a.txt", "b.txt"]
+        check_target(target, replace=False)
+        assert process.wait() == 0
+    assert names_in(target) == ["a.txt", "b.txt", "checkpoint.json"]
+
+
+def test_of_two_that_may_not_replace_the_quicker_one_stays(tmp_path: Path) -> None:
+    target = tmp_path / "artefact"
+
+    def write_slowly() -> None:
+        with staged(target) as scratch:
+            (scratch / "a.txt").write_text("slow", encoding="utf-8")
+            make(target, "quick")
+
+    with pytest.raises(ArtifactError, match="exists already"):
+        write_slowly()
+    assert (target / "a.txt").read_text(encoding="utf-8") == "quick"
+    assert names_in(tmp_path) == ["artefact"]
+
+
+def test_many_processes_at_one_target_leave_one_whole_artefact(tmp_path: Path) -> None:
+    target = tmp_path / "artefact"
+    processes = [maker(target, rounds=60, number=number) for number in range(3)]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert names_in(tmp_path) == ["artefact"]
+    assert names_in(target) == ["a.txt", "b.txt", "checkpoint.json"]
+    assert (target / "a.txt").read_text() == (target / "b.txt").read_text()
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.003, 0.01])
+def test_a_kill_while_replacing_again_and_again_leaves_a_whole_one(
+    tmp_path: Path, moment: float
+) -> None:
+    target = make(tmp_path / "artefact", "old")
+    with maker(target, rounds=10_000) as process:
+        wait_for(lambda: (target / "b.txt").is_file())
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    clear_leftovers(target)
+    assert names_in(tmp_path) == ["artefact"]
+    assert (target / "checkpoint.json").is_file()
+    assert (target / "a.txt").read_text() == (target / "b.txt").read_text()
+
+
+def test_a_file_system_without_locks_clears_nothing_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_handle: int, _how: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # as NFS says of a folder
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    (tmp_path / ".artefact-new-abc").mkdir()
+    assert read(make(tmp_path / "artefact")).step == 3
+    assert names_in(tmp_path) == [".artefact-new-abc", "artefact"]
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    message = "cannot write there (No space left on device); check space and rights"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        break_off(tmp_path / "artefact", error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_failed_swap_puts_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    target = make(tmp_path / "artefact", "old")
+    before = everything_in(target)
+    calls = []
+    rename = Path.replace
+
+    def fail(path: Path, new: Path) -> Path:
+        calls.append(path)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, new)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(ArtifactError, match="cannot write there"):
+        make(target, "new", replace=True)
+    assert everything_in(target) == before
+    assert names_in(tmp_path) == ["artefact"]
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    message = f"cannot write there (a file, no folder, is {tmp_path / 'file'}); give another name"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        check_target(tmp_path / "file" / "deep" / "artefact", replace=False)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    message = f"cannot write there (this user may not write in {tmp_path}); give another name"
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        check_target(tmp_path / "new" / "artefact", replace=False)
 
 
 def test_missing_folder_names_the_command_that_makes_it(tmp_path: Path) -> None:

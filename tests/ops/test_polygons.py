@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -63,6 +65,28 @@ def test_thickness_of_many_points_is_taken_across_at_any_angle(degrees: float) -
 )
 def test_crosses_itself(points: NDArray[np.float32], expected: bool) -> None:
     assert crosses_itself(points) is expected
+
+
+def ring(count: int) -> NDArray[np.float32]:
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return (500 + 400 * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32)
+
+
+def test_crosses_itself_takes_memory_for_each_point_not_for_each_pair() -> None:
+    points = ring(2000)
+    tracemalloc.start()
+    try:
+        assert not crosses_itself(points)
+        assert tracemalloc.get_traced_memory()[1] < 2e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("at", [0, 1, 30, 57, 58])
+def test_two_swapped_points_cross_wherever_they_are(at: int) -> None:
+    points = ring(60)
+    points[[at, at + 1]] = points[[at + 1, at]]
+    assert crosses_itself(points)
 
 
 def test_without_repeats_looks_round_the_end() -> None:

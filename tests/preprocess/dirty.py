@@ -343,6 +343,7 @@ def _plant_region_faults(maker: _Maker) -> None:
     a, b, c, d = good
     bad: list[tuple[str, RawRegion]] = [
         ("too_few_points", region((a, b))),
+        ("too_many_points", region((a,) * 2001)),
         ("not_finite", region((a, b, c, (float("inf"), 3.0)))),
         ("degenerate_region", region((a, a, b, b))),
         ("degenerate_region", region(((150, 200), (200, 200), (250, 200), (280, 200)))),

@@ -1,6 +1,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -343,7 +346,7 @@ class _Deadly:
         return b""
 
     def size(self, name: str) -> int:
-        raise NotImplementedError
+        return len(self.read(name))
 
     def names(self, pattern: str = "**") -> Iterator[str]:
         raise NotImplementedError
@@ -358,6 +361,88 @@ def test_a_process_that_dies_is_an_error_that_names_its_picture() -> None:
     root: Root = _Deadly()
     with pytest.raises(DataError, match=r"a process of the check died at one of: .*deadly\.png"):
         check_samples(raws, [root], LINES, DEFAULTS, workers=2)
+
+
+_UNGUARDED = """
+from tests.preprocess.test_check import DEFAULTS, LINES, check_samples, RawSample, open_root
+raws = [(0, RawSample("l:1", "a.png", text="A"))]
+check_samples(raws, [open_root(".")], LINES, DEFAULTS, workers=2)
+"""
+_ENDLESS = """
+import os, time
+from pathlib import Path
+from tests.preprocess.test_check import DEFAULTS, LINES, _Deadly, check_samples, RawSample
+
+class Endless(_Deadly):
+    def read(self, name, *, start=0, size=None):
+        Path(f"{os.getpid()}.pid").touch()
+        time.sleep(600)
+
+if __name__ == "__main__":
+    raws = [(0, RawSample(f"l:{n}", f"{n}.png", text="A")) for n in range(64)]
+    check_samples(raws, [Endless()], LINES, DEFAULTS, workers=2)
+"""
+
+
+def script(folder: Path, content: str) -> "subprocess.Popen[str]":
+    path = folder / "script.py"
+    path.write_text(content)
+    return subprocess.Popen(
+        [sys.executable, str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    with script(tmp_path, _UNGUARDED) as run:
+        said = run.communicate(timeout=100)[1]
+    assert "DataError: no process of the check could start; in a script of your own" in said
+    assert "out of memory" not in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc to see processes")
+def test_a_killed_check_leaves_no_processes(tmp_path: Path) -> None:
+    with script(tmp_path, _ENDLESS) as run:
+        end = time.monotonic() + 100
+        while len(list(tmp_path.glob("*.pid"))) < 2:
+            assert time.monotonic() < end
+            assert run.poll() is None
+            time.sleep(0.05)
+        run.kill()
+        workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+        end = time.monotonic() + 20
+        while any(map(lives, workers)) and time.monotonic() < end:
+            time.sleep(0.05)
+        left = [pid for pid in workers if lives(pid)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+class _Large(_Deadly):
+    url = "http://large"
+
+    def size(self, name: str) -> int:
+        return 10**12
+
+
+def test_a_large_picture_is_not_fetched_from_a_server() -> None:
+    result = check_samples(
+        [(0, RawSample("l:1", "deadly.png", text="A"))], [_Large()], LINES, DEFAULTS
+    )
+    (finding,) = result.findings
+    assert finding.fault == "too_large_picture"
+    assert "1,000,000,000,000 bytes; allowed: 20,971,520" in finding.detail
 
 
 class _Silent(_Deadly):

@@ -1,7 +1,15 @@
+import tracemalloc
+
 import numpy as np
+import pytest
 
 from ocr_pipeline.artifacts.dataset import RecSample
-from ocr_pipeline.preprocess.check_near import difference, find_near
+from ocr_pipeline.preprocess.check_near import (
+    difference,
+    find_near,
+    find_near_between,
+    link_near,
+)
 from ocr_pipeline.preprocess.check_types import Checked
 
 
@@ -68,3 +76,92 @@ def test_thousands_of_like_pictures_stay_affordable() -> None:
     items = [item(n, 5, thumb) for n, thumb in enumerate(many)]
     items[700] = item(700, 5, many[699])
     assert find_near(items, bits=6, limit=0.1) == [(699, 700)]
+
+
+def alike(count: int, start: int = 0, look: int = 5) -> list[Checked]:
+    """Pictures of one thing by a fixed camera."""
+    random = np.random.default_rng(start)
+    noise = random.integers(-2, 3, (count, 12, 48))
+    many = np.clip(thumbs(1)[0].astype(int) + noise, 0, 255).astype(np.uint8)
+    return [item(start + n, look, thumb) for n, thumb in enumerate(many)]
+
+
+@pytest.mark.parametrize(("first", "second"), [(60, 20), (1200, 600)])
+def test_of_many_like_pictures_each_one_of_the_other_part_is_found(first: int, second: int) -> None:
+    one, other = alike(first), alike(second, 10_000)
+    assert sorted(find_near_between(one, other, bits=6, limit=0.45)) == list(range(first))
+    assert find_near_between(one, [], bits=6, limit=0.45) == {}
+    assert find_near_between([], other, bits=6, limit=0.45) == {}
+
+
+def test_a_crowd_of_like_pictures_hangs_together() -> None:
+    links = link_near(alike(3000), bits=6, limit=0.45)
+    assert len(links) == 2999
+    bundle = {0}
+    for low, high in sorted(links, key=lambda link: link[::-1]):
+        assert low < high
+        bundle |= {low, high} if {low, high} & bundle else set()
+    assert len(bundle) == 3000
+
+
+def scattered(count: int, start: int) -> list[Checked]:
+    """Pictures of 40 things whose hashes lie around 6 ones, in two widths."""
+    random = np.random.default_rng(start)
+    faces = thumbs(40)
+    items = []
+    for n in range(count):
+        look = 0x0F0F << int(random.integers(0, 6))
+        for bit in random.choice(64, int(random.integers(0, 5)), replace=False).tolist():
+            look ^= 1 << bit
+        face = faces[int(random.integers(40))]
+        noisy = np.clip(face + random.normal(0, 6, face.shape), 0, 255).astype(np.uint8)
+        items.append(item(start + n, look, noisy))
+    return items
+
+
+def test_what_is_found_block_by_block_is_what_a_full_comparison_finds() -> None:
+    one, other = scattered(400, 0), scattered(300, 10_000)
+
+    def near(a: Checked, b: Checked) -> bool:
+        return bin(a.look ^ b.look).count("1") <= 6 and difference(a, b) <= 0.45
+
+    expected = {n for n, a in enumerate(one) if any(near(a, b) for b in other)}
+    found = find_near_between(one, other, bits=6, limit=0.45)
+    assert set(found) == expected
+    assert 0 < len(expected) < 400
+    assert all(near(one[a], other[b]) for a, b in found.items())
+
+    bundle = list(range(400))
+
+    def join(pairs: list[tuple[int, int]]) -> list[int]:
+        joined = bundle.copy()
+        for a, b in pairs:
+            joined = [joined[a] if n == joined[b] else n for n in joined]
+        names: dict[int, int] = {}
+        return [names.setdefault(n, len(names)) for n in joined]
+
+    every = [(a, b) for b in range(400) for a in range(b) if near(one[a], one[b])]
+    links = link_near(one, bits=6, limit=0.45)
+    assert join(links) == join(every)
+    assert len(links) == 400 - len(set(join(every)))
+    assert 0 < len(links) < len(every)
+
+
+def test_equal_pixels_are_one_picture_between_parts() -> None:
+    one = alike(2)
+    other = [item(77, 5, thumbs(1)[0])]
+    assert find_near_between([*one, one[0]], other, bits=6, limit=0.45) == {0: 0, 1: 0, 2: 0}
+    assert link_near([one[0], one[0], one[1]], bits=6, limit=0.45) == [(0, 2)]
+    assert link_near([], bits=6, limit=0.45) == []
+
+
+def test_thousands_of_unlike_pictures_of_one_hash_take_bounded_memory() -> None:
+    many = np.random.default_rng(1).integers(0, 255, (3000, 12, 12)).astype(np.uint8)
+    items = [item(n, 5, thumb) for n, thumb in enumerate(many)]
+    items[2700] = item(2700, 5, many[3])
+    tracemalloc.start()
+    try:
+        assert link_near(items, bits=6, limit=0.1) == [(3, 2700)]
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()

@@ -53,6 +53,41 @@ def test_mojibake_is_read_back(text: str, meant: str) -> None:
     assert (note.fault, note.action, note.suggestion) == ("mojibake", "refuse", meant)
 
 
+SIGNS = ["×÷°±", "ÄÖÜß", "µ²³¹", "£££", "«É»", "ÅÄÖ", "ÍÓÚÑ", "ÐÑÒÓ", "ÁÉÍÓÚ", "áéíóú", "ÑÑÑÑ"]
+
+
+@pytest.mark.parametrize("text", SIGNS)
+def test_signs_and_accented_letters_are_no_mojibake(text: str) -> None:
+    """Also where the set has the Chinese characters that their bytes would be in GBK."""
+    chinese = text.encode("cp1252").decode("gbk", "ignore")
+    for entries in (text, text + chinese):
+        charset = Charset(sorted(set(entries)))
+        assert not check_text(text, charset, DEFAULTS).notes
+    notes = check_text(text, CHARSET, DEFAULTS).notes
+    assert [note.fault for note in notes] == ["unknown_character"]
+
+
+def test_gbk_is_read_back_though_the_set_has_its_accented_letters() -> None:
+    wrong = "中国".encode("gbk").decode("cp1252")
+    charset = Charset(sorted({*wrong, *"中国"}))
+    (note,) = check_text(wrong, charset, DEFAULTS).notes
+    assert (note.fault, note.suggestion) == ("mojibake", "中国")
+
+
+@pytest.mark.parametrize("char", ["\U00031350", "\ue863", "\u200d", "\u200c", "\u00ad"])
+def test_what_the_set_has_is_never_taken_out(char: str) -> None:
+    text = f"中{char}文"
+    found = check_text(text, Charset(["中", "文", char]), DEFAULTS)
+    assert (found.text, found.notes) == (text, ())
+
+
+@pytest.mark.parametrize("char", ["\U00031350", "\ue863"])
+def test_characters_that_python_does_not_know_are_unknown_not_invisible(char: str) -> None:
+    found = check_text(f"中{char}文", CHARSET, DEFAULTS)
+    assert found.text is None
+    assert [(note.fault, note.unknown) for note in found.notes] == [("unknown_character", (char,))]
+
+
 @pytest.mark.parametrize(
     ("text", "meant"),
     [

@@ -3,6 +3,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -193,6 +194,37 @@ def test_a_clean_set_has_a_page_too(tmp_path: Path) -> None:
     assert "every label can be trained on" in shown.read_text(encoding="utf-8")
 
 
+@dataclass
+class Noted:
+    """A server that notes what is read."""
+
+    content: bytes
+    url: str = "http://noted"
+    reads: list[str] = field(default_factory=list)
+
+    def read(self, name: str, *, start: int = 0, size: int | None = None) -> bytes:
+        self.reads.append(name)
+        return self.content
+
+    def size(self, name: str) -> int:
+        return len(self.content) if name == "small.png" else 10**12
+
+    def names(self, pattern: str = "**") -> Iterator[str]:
+        raise NotImplementedError
+
+    def write(self, name: str, content: bytes) -> None:
+        raise NotImplementedError
+
+
+def test_too_large_pictures_are_not_read_for_the_page(tmp_path: Path) -> None:
+    root = Noted(png(np.zeros((20, 40, 3), np.uint8)))
+    names = {"refused.png": "too_large_picture", "large.png": "conflict", "small.png": "conflict"}
+    findings = [finding(fault=fault, image=name) for name, fault in names.items()]
+    page = write_report(tmp_path, Found([root], findings, labels=3))[1].read_text("utf-8")
+    assert root.reads == ["small.png"]
+    assert page.count("data:image/jpeg;base64,") == 1
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: cannot write the report there"):
         write_report(tmp_path / "nowhere", Found([], []))
@@ -216,3 +248,22 @@ def test_the_table_counts_by_fault_and_action() -> None:
     assert "[red]x[/red]" in text
     assert "\x1b[31m" not in text
     assert "\u202e" not in text
+
+
+def test_the_table_has_room_for_what_is_said_of_long_paths() -> None:
+    folder = f"/数据 集/{'a long folder/' * 20}lists"
+    other = f"/srv/{'deep/' * 40}old/b.txt"
+    kept = "https://host:8080/a/b/c/d"
+    detail = f"img/1.png: labelled at {other}:2 already ('{kept}' there, 'AC' here); keep one"
+    unused = "9 of 12 characters of the set are in no training label: 'a', 'b'; what"
+    findings = [
+        finding(place=f"{folder}/a.txt:7", detail=detail),
+        finding(fault="unused_characters", action="keep", place="", detail=unused),
+    ]
+    cells = list(terminal_table(findings).columns[4].cells)
+    conflict, characters = (str(cell).split("\n")[1] for cell in cells)
+    assert conflict == (
+        f"…/lists/a.txt:7: img/1.png: labelled at …/old/b.txt:2 already ('{kept}' there, 'AC' "
+        "here); keep one"
+    )
+    assert characters == "9 of 12 characters of the set are in no training label"
