@@ -37,14 +37,17 @@ $(VENV26)/.ready: requirements/paddle26.txt pyproject.toml
 demo: setup
 	@$(RUN) scripts/demo.py
 
+# Each process loads Paddle.
+TWO = --numprocesses 2 --dist loadfile
+
 test: setup
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(TWO)
 
 test-slow: setup
 	@$(RUN) -m pytest -m slow -rP --durations=10
 
 test-paddle26: setup-paddle26
-	@$(VENV26)/bin/python -m pytest tests/artifacts tests/config tests/models tests/ops \
+	@$(VENV26)/bin/python -m pytest $(TWO) tests/artifacts tests/config tests/models tests/ops \
 	  tests/preprocess tests/training tests/weights \
 	  --deselect tests/models/test_crnn.py::test_the_exported_program_says_the_same_at_any_width_and_batch \
 	  --deselect tests/weights/test_pir_reader.py::test_what_this_paddle_saves_is_read_back

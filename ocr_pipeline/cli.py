@@ -330,14 +330,14 @@ def read(
             image = read_image(path)
         except OcrPipelineError as error:
             failed += 1
-            _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             continue
         page = reader.read(image)
         if as_json:
             print(json.dumps({"image": str(path), **page.as_dict()}, ensure_ascii=False))
         else:
             if len(images) > 1:
-                _out.print(f"[dim]== {escape(str(path))}[/]", highlight=False)
+                _out.print(f"[dim]== {escape(str(path))}[/]", highlight=False, soft_wrap=True)
             print(page.text)
         if draw is not None:
             target = draw / f"{path.stem}.png" if len(images) > 1 else draw
@@ -397,7 +397,11 @@ def _reader(det: str, rec: str, threads: int, *, turn: bool = True) -> Any:
 
 
 def _say_export(name: str) -> None:
-    _err.print(f"[dim]{name}: fetching and exporting it once, into the cache[/]", highlight=False)
+    _err.print(
+        f"[dim]{name}: fetching and exporting it once, into the cache[/]",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _save_annotated(target: Path, image: Any, page: Any) -> None:
@@ -411,7 +415,7 @@ def _save_annotated(target: Path, image: Any, page: Any) -> None:
         font = find_font(may_fetch=False)
     except AssetError as error:
         font = None
-        _err.print(f"[yellow]boxes only:[/] {escape(str(error))}", highlight=False)
+        _err.print(f"[yellow]boxes only:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     lines = [Annotation(line.points, line.text, line.confidence) for line in page.lines]
     done, content = cv2.imencode(".png", annotate(image, lines, font))
     if not done:

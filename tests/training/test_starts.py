@@ -177,4 +177,6 @@ def test_characters_of_labels_are_entries_of_the_model(released_weights: None) -
     values = {"out": "x", "images": "x", "train_labels": ["x"], "dictionary": {"mode": "new"}}
     config = PrepareConfig.model_validate(values)
     texts = [f"a\u3000{flag}b", "a b\tc"]
-    assert choose_charset(config, model, texts).dictionary == ("a", "b", "c", "\u3000", flag)
+    assert choose_charset(config, model, texts).dictionary == ("a", "b", "c", flag)
+    kept = PrepareConfig.model_validate(values | {"check": {"policies": {"odd_space": "keep"}}})
+    assert choose_charset(kept, model, texts).dictionary == ("a", "b", "c", "\u3000", flag)
