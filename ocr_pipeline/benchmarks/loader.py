@@ -116,7 +116,8 @@ class LoaderResult(NamedTuple):
             the figure that they disturb least.
         shapes: of the first batch's arrays.
         speedup: samples a second as a multiple of ppocr's in the same setting; None for ppocr.
-        cpu_ratio: ppocr's CPU time a sample as a multiple of ours; None for ppocr.
+        cpu_ratio: ppocr's CPU time a sample as a multiple of ours; None for ppocr, and where a step
+            took less than a tick of the clock.
     """
 
     name: str
@@ -207,10 +208,16 @@ def results(
                     cpu_ms_per_sample=1000 * median(_cpu(taken)),
                     shapes=said[name]["shapes"],
                     speedup=median_ratio(_wall(theirs), _wall(taken)) if against else None,
-                    cpu_ratio=median_ratio(_cpu(theirs), _cpu(taken)) if against else None,
+                    cpu_ratio=_cpu_ratio(theirs, taken) if against else None,
                 )
             )
     return found
+
+
+def _cpu_ratio(theirs: Sequence[Step], ours: Sequence[Step]) -> Ratio | None:
+    """None where a step was too short for the clock of CPU time, which counts in ticks of 10 ms."""
+    first, second = _cpu(theirs), _cpu(ours)
+    return median_ratio(first, second) if min(*first, *second) > 0 else None
 
 
 def summary(plan: LoaderPlan, found: Sequence[LoaderResult]) -> dict[str, Any]:

@@ -146,6 +146,18 @@ def test_ratio_is_of_samples_a_second_with_ours_above(data: Path) -> None:
     assert figures["cpu_ratio"] == pytest.approx(4.0)
 
 
+def test_no_ratio_of_cpu_times_below_a_tick_of_the_clock(data: Path) -> None:
+    plan = LoaderPlan("det", data)
+    measured = {
+        "ours, 640x640": [Step(0.1, 0.0, 8.0), Step(0.1, 0.02, 8.0)],
+        "ppocr, 640x640": steps((1.0, 8.0), (1.0, 8.0)),
+    }
+    found = results(plan, measured, {name: {"shapes": []} for name in measured})
+    assert found[0].speedup is not None
+    assert found[0].cpu_ratio is None
+    assert summary(plan, found)["cpu_ratio"] is None
+
+
 def test_det_and_one_scale_have_one_setting(data: Path) -> None:
     for plan, name in (
         (LoaderPlan("det", data), "640x640"),
