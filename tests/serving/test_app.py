@@ -538,7 +538,7 @@ def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_rea
         assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
         return [await service.upload(waiting), await first]
 
-    with Service(config.model_copy(update={"timeout_s": 0.3})) as service:
+    with Service(config.model_copy(update={"timeout_s": 2.0})) as service:
         service.wait_until_loaded()
         try:
             late = service.run(slow(service))
