@@ -1,4 +1,4 @@
-"""Accuracy of a recognizer on labelled lines. Same as `ocr-pipeline evaluate`."""
+"""Accuracy on lines, on pages, or of reading whole pages. Same as `ocr-pipeline evaluate`."""
 
 import sys
 

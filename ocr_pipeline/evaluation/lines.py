@@ -51,10 +51,26 @@ def evaluate_lines(
         ImageError: a picture cannot be read.
         ValueError: no sample.
     """
+    return score_read(samples, read_lines(recognizer, samples, read))
+
+
+def read_lines(
+    recognizer: Recognizer, samples: Sequence[RecSample], read: Callable[[RecSample], BGRImage]
+) -> list[TextLine]:
+    """What a recognizer reads on each sample; see :func:`evaluate_lines`."""
     lines: list[TextLine] = []
     for start in range(0, len(samples), _CHUNK):
         chunk = samples[start : start + _CHUNK]
         lines += recognizer.recognize([read(sample) for sample in chunk])
+    return lines
+
+
+def score_read(samples: Sequence[RecSample], lines: Sequence[TextLine]) -> LineReport:
+    """Score what was read, ``lines``, against the labels of ``samples``, pair by pair.
+
+    Raises:
+        ValueError: no sample, or not as many lines.
+    """
     found = [line.text for line in lines]
     truth = [sample.text for sample in samples]
     return LineReport(

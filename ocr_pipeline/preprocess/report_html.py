@@ -1,39 +1,17 @@
 """The page of a check report: one file without network; labels in it are hostile input."""
 
-import base64
-import hashlib
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ocr_pipeline.config.faults import Action
+from ocr_pipeline.ops.web_page import document, shown, tiles
 from ocr_pipeline.preprocess.faults import Finding
 
-_LONGEST = 600
 _DONE: dict[Action, str] = {"refuse": "refused", "fix": "fixed", "keep": "kept"}
 _PARTS = {"train": "training part", "val": "validation part"}
 
 _STYLE = """
-:root{--bg:#f6f7f9;--card:#fff;--ink:#1c2430;--soft:#5c6875;--line:#dfe4ea;--accent:#2459c4;
---refuse:#b3261e;--refuse-bg:#fbe9e7;--fix:#7a5200;--fix-bg:#fdf1d6;--keep:#37506b;
---keep-bg:#e8eef5}
-@media (prefers-color-scheme:dark){:root{--bg:#11151a;--card:#1a2027;--ink:#e6eaf0;--soft:#9aa7b4;
---line:#2c353f;--accent:#8ab0ff;--refuse:#ff9d94;--refuse-bg:#43211f;--fix:#f2c469;--fix-bg:#3b2f14;
---keep:#a9c3de;--keep-bg:#22303e}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);
-font:15px/1.5 system-ui,-apple-system,"Segoe UI","Noto Sans CJK SC","PingFang SC",
-"Microsoft YaHei",sans-serif}
-main{max-width:1180px;margin:0 auto;padding:24px 20px 64px}
-h1{font-size:26px;line-height:1.25;margin:0}
-h2{font-size:18px;margin:36px 0 12px}
-.sub{color:var(--soft);margin:4px 0 10px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
-margin:20px 0 0}
-.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
-.tile b{display:block;font-size:24px;line-height:1.2;font-variant-numeric:tabular-nums}
-.tile span{color:var(--soft);font-size:13px}
 .kinds{background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden}
 .kind{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:4px 16px;width:100%;text-align:left;
 border:0;border-top:1px solid var(--line);background:none;color:inherit;font:inherit;
@@ -45,41 +23,19 @@ outline-offset:-2px}
 .kind strong{font-weight:600}
 .kind code{color:var(--soft);margin-left:6px}
 .kind .why{grid-column:1/-1;color:var(--soft);font-size:13px}
-.chips{display:flex;gap:6px;flex-wrap:wrap;justify-content:flex-end}
-.chip{border-radius:99px;padding:1px 9px;font-size:12px;white-space:nowrap;
-font-variant-numeric:tabular-nums}
-.refuse{color:var(--refuse);background:var(--refuse-bg)}
-.fix{color:var(--fix);background:var(--fix-bg)}
-.keep{color:var(--keep);background:var(--keep-bg)}
 .bar{position:sticky;top:0;z-index:1;background:var(--bg);display:flex;flex-wrap:wrap;gap:8px;
 align-items:center;padding:10px 0}
 select,input{font:inherit;color:inherit;background:var(--card);border:1px solid var(--line);
 border-radius:8px;padding:6px 10px;min-width:0;max-width:100%}
 input{flex:1 1 180px}
 .bar output{color:var(--soft);font-size:13px;flex:0 0 auto}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,270px),1fr));gap:14px}
-.case{background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden;
-display:flex;flex-direction:column}
-.shot{background:var(--keep-bg);height:168px;display:flex;align-items:center;
-justify-content:center;padding:8px}
-.shot img{max-width:100%;max-height:100%;border-radius:3px}
-.text{padding:10px 12px 12px;overflow-wrap:anywhere}
-.head{display:flex;gap:6px;align-items:center;flex-wrap:wrap;margin-bottom:4px}
-.head b{font-size:14px}
-.where{color:var(--soft);font-size:12.5px;margin:4px 0 0}
-.text p{margin:0;font-size:13.5px}
 .hint{margin-top:6px!important}
 .hint bdi{font-family:ui-monospace,Consolas,monospace;background:var(--keep-bg);
 border-radius:4px;padding:0 5px}
-.rows{display:grid;gap:8px}
-.rows .case{border-radius:8px}
-[hidden]{display:none!important}
 .chars{display:flex;flex-wrap:wrap;gap:6px}
 .chars span{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:1px 8px;
 font-size:13px}
-.good{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px}
-@media (max-width:520px){main{padding:16px 12px 48px}h1{font-size:22px}
-.kind{grid-template-columns:1fr}.chips{justify-content:flex-start}
+@media (max-width:520px){.kind{grid-template-columns:1fr}.chips{justify-content:flex-start}
 select{flex:1 1 45%}.bar output{flex:1 0 100%}}
 """
 
@@ -129,43 +85,13 @@ def page(summary: Mapping[str, Any], cards: Sequence[Card], *, total: int, title
         title: of the set; may be empty.
     """
     name = f"Dataset check: {title}" if title else "Dataset check"
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(_STYLE)}; "
-        f"script-src {_hash(_SCRIPT)}; base-uri 'none'; form-action 'none'"
+    return document(
+        title=name,
+        chinese=f"数据集检查报告 · {_chinese_task(summary)}",
+        body=f"{_tiles(summary)}\n{_body(summary, cards, total)}",
+        style=_STYLE,
+        script=_SCRIPT,
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{shown(name)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{shown(name)}</h1>
-<p class="sub" lang="zh-CN">数据集检查报告 · {_chinese_task(summary)}</p>
-{_tiles(summary)}
-{_body(summary, cards, total)}
-</main>
-<script>{_SCRIPT}</script>
-</body>
-</html>
-"""
-
-
-def shown(text: str) -> str:
-    """Text for the page: escaped, cut, and with characters that draw nothing as their codes."""
-    clean = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-    cut = clean if len(clean) <= _LONGEST else f"{clean[:_LONGEST]}…"
-    return html.escape(cut, quote=True)
-
-
-def _hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _chinese_task(summary: Mapping[str, Any]) -> str:
@@ -173,16 +99,12 @@ def _chinese_task(summary: Mapping[str, Any]) -> str:
 
 
 def _tiles(summary: Mapping[str, Any]) -> str:
-    tiles = [(summary["labels"], "labels looked at")]
-    tiles += [
+    figures = [(summary["labels"], "labels looked at")]
+    figures += [
         (count, f"taken, {_PARTS.get(split, split)}") for split, count in summary["taken"].items()
     ]
-    tiles += [(summary["refused"], "refused"), (summary["fixed"], "fixed and taken")]
-    inner = "".join(
-        f'<div class="tile"><b>{number:,}</b><span>{shown(text)}</span></div>'
-        for number, text in tiles
-    )
-    return f'<div class="tiles">{inner}</div>'
+    figures += [(summary["refused"], "refused"), (summary["fixed"], "fixed and taken")]
+    return tiles((f"{number:,}", text) for number, text in figures)
 
 
 def _body(summary: Mapping[str, Any], cards: Sequence[Card], total: int) -> str:

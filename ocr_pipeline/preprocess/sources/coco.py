@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocr_pipeline.errors import DataError, LabelError
-from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.ops import parse
 from ocr_pipeline.preprocess.sources.files import LabelFile, Reading, join, label_files, read_whole
 from ocr_pipeline.preprocess.sources.raw import RawSample
 from ocr_pipeline.preprocess.sources.regions import Broken, Labelled, picture_samples, unparsed

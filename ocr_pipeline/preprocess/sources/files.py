@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from ocr_pipeline.config.sources import StorageConfig, Task
 from ocr_pipeline.errors import DataError, LabelError
-from ocr_pipeline.preprocess.sources.parse import BYTE_ORDER_MARK, decode, refuse_utf16
+from ocr_pipeline.ops.parse import BYTE_ORDER_MARK, decode, refuse_utf16
 from ocr_pipeline.storage import (
     MissingFileError,
     Root,

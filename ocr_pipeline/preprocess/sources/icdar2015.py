@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from ocr_pipeline.errors import LabelError
-from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.ops import parse
 from ocr_pipeline.preprocess.sources.files import (
     LabelFile,
     Line,

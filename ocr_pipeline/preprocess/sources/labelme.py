@@ -5,7 +5,7 @@ from itertools import islice
 from posixpath import normpath
 
 from ocr_pipeline.errors import LabelError
-from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.ops import parse
 from ocr_pipeline.preprocess.sources.files import (
     LabelFile,
     Pictures,

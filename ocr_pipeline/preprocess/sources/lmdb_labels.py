@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ocr_pipeline.errors import DataError, LabelError
-from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.ops import parse
 from ocr_pipeline.preprocess.sources.files import Reading, exists
 from ocr_pipeline.preprocess.sources.raw import RawSample
 from ocr_pipeline.preprocess.sources.regions import unparsed

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from ocr_pipeline.errors import DataError, LabelError
-from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.ops.det_lists import parse_region, split_images, split_regions
 from ocr_pipeline.preprocess.sources.files import (
     LabelFile,
     Line,
@@ -52,7 +52,7 @@ def parse_regions(label: str, place: str) -> list[Labelled | Broken]:
     Raises:
         LabelError: not a JSON list.
     """
-    entries = parse.as_list(parse.read_json(label), "the label")
+    entries = split_regions(label)
     return [_region(entry, f"{place}#{at}") for at, entry in enumerate(entries, start=1)]
 
 
@@ -89,7 +89,7 @@ def _read_line(
 ) -> Iterator[RawSample]:
     try:
         column, label = split_line(line)
-        images = _split_images(column)
+        images = split_images(column)
         regions = parse_regions(label, line.place) if with_regions else None
     except LabelError as error:
         column = line.text.partition("\t")[0] if "\t" in line.text else ""
@@ -103,34 +103,9 @@ def _read_line(
             yield from picture_samples(reading.task, line.place, image, regions)
 
 
-def _split_images(column: str) -> Sequence[str]:
-    """Several pictures with one label are written as a JSON list."""
-    if not column.startswith("["):
-        return (column,)
-    try:
-        names = parse.read_json(column)
-    except LabelError:
-        return (column,)  # a name that begins with a bracket
-    entries = parse.as_list(names, "the image column")
-    found = [parse.as_text(name, "a name in the image column") for name in entries]
-    if not found or not all(found):
-        raise LabelError(f"{column[:60]!r} names no image; expected image<TAB>label")
-    return found
-
-
 def _region(entry: object, place: str) -> Labelled | Broken:
     try:
-        return _parse_region(entry, place)
+        region = parse_region(entry)
     except LabelError as error:
         return Broken(place, error)
-
-
-def _parse_region(entry: object, place: str) -> Labelled:
-    region = parse.as_dict(entry, "the region")
-    for key in ("transcription", "points"):
-        if key not in region:
-            raise LabelError(f"the region {parse.shown(region)} has no {key!r}")
-    text = parse.as_text(region["transcription"], "transcription")
-    points = parse.as_pairs(region["points"], "points")
-    difficult = parse.as_flag(region.get("difficult"), "difficult")
-    return Labelled(place, points, text, difficult or parse.means_ignore(text))
+    return Labelled(place, region.points, region.text, region.ignore)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ocr_pipeline.errors import DataError, LabelError
+from ocr_pipeline.ops.parse import means_ignore
 from ocr_pipeline.preprocess.sources.files import (
     Line,
     Pictures,
@@ -19,7 +20,6 @@ from ocr_pipeline.preprocess.sources.files import (
     split_pattern,
 )
 from ocr_pipeline.preprocess.sources.paddle_lists import parse_regions, split_line
-from ocr_pipeline.preprocess.sources.parse import means_ignore
 from ocr_pipeline.preprocess.sources.raw import RawSample
 from ocr_pipeline.preprocess.sources.regions import Broken, Labelled, picture_samples, unparsed
 from ocr_pipeline.storage import is_remote, open_root

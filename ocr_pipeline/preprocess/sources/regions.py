@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ocr_pipeline.config.sources import Task
 from ocr_pipeline.errors import LabelError
-from ocr_pipeline.preprocess.sources.parse import NotUtf8Error, Points
+from ocr_pipeline.ops.parse import NotUtf8Error, Points
 from ocr_pipeline.preprocess.sources.raw import RawRegion, RawSample
 
 

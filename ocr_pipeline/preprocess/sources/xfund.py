@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ocr_pipeline.errors import LabelError
-from ocr_pipeline.preprocess.sources import parse
+from ocr_pipeline.ops import parse
 from ocr_pipeline.preprocess.sources.files import (
     LabelFile,
     Pictures,
