@@ -101,9 +101,12 @@ class SourceCard(Config):
 
     name: str
     images: str
-    """Folder or URL that image paths start from; folders are absolute."""
+    """Folder or URL that image paths start from; folders are absolute. Of replay: a name."""
     weight: float = 1.0
     """How often each of its samples is shown in an epoch."""
+    replay: bool = False
+    """General lines that ``prepare`` drew: they lie in the packs alone, and are no part of what the
+    model is trained for."""
 
 
 class DatasetManifest(Card):
@@ -125,7 +128,8 @@ class DatasetManifest(Card):
     kept: dict[str, int] = {}
     """Labels that were taken as they are in spite of a doubt, per reason."""
     packs: dict[str, list[ShardInfo]] = {}
-    """Shards per split; empty: the pictures lie at their sources."""
+    """Shards per split; empty: the pictures lie at their sources. A sample that is in none lies
+    there too."""
     pack_root: str | None = None
     """Folder or URL of the shards; null: ``packs/`` in this folder."""
     config: dict[str, Any]
@@ -389,6 +393,27 @@ class Dataset:
         """
         self._expect("rec")
         return Samples(self.folder, split, RecSample)
+
+    def own_lines(self, split: Split) -> Sequence[RecSample]:
+        """The text lines of one part without those that ``prepare`` drew to be replayed.
+
+        Raises:
+            ArtifactError: this is a detection dataset.
+        """
+        lines = self.lines(split)
+        drawn = [n for n, source in enumerate(self.manifest.sources) if source.replay]
+        if not drawn:
+            return lines
+        own = np.flatnonzero(~np.isin(lines.column("source"), drawn))
+        return [lines[number] for number in own.tolist()]
+
+    def parts(self) -> str:
+        """How many samples each part has, for a person."""
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.manifest.counts.items())
+        if not any(source.replay for source in self.manifest.sources):
+            return counts
+        train, val = (len(self.lines(s)) - len(self.own_lines(s)) for s in ("train", "val"))
+        return f"{counts} (of which drawn for replay: {train:,} and {val:,})"
 
     def pages(self, split: Split) -> Samples[DetSample]:
         """The pictures with regions of one part.

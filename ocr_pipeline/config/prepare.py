@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.check import CheckConfig
 from ocr_pipeline.config.image import ImageLimits, RecImageSpec
+from ocr_pipeline.config.replay import ReplayConfig
 from ocr_pipeline.config.sources import PackConfig, Place, SourceConfig, StorageConfig, Task
 
 
@@ -59,7 +60,18 @@ class PrepareConfig(Config):
     """How files that are not on this machine are read."""
     pack: PackConfig = PackConfig()
     """Copy the pictures into shards."""
+    replay: ReplayConfig | None = None
+    """General lines to train on beside one's own; null: none. For recognition."""
     workers: NonNegativeInt = Field(default_factory=lambda: min(8, os.cpu_count() or 1))
     """Processes that decode and check; 0: this one. The result does not depend on it."""
     seed: NonNegativeInt = 0
     """Decides which samples are validated on."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "PrepareConfig":
+        if self.replay is not None and self.task == "det":
+            raise ValueError(
+                "replay is for recognition: its lines are of no use to a detector; leave replay "
+                "out, or set task to rec"
+            )
+        return self

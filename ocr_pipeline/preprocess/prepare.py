@@ -50,6 +50,7 @@ from ocr_pipeline.preprocess.check import (
 )
 from ocr_pipeline.preprocess.check_one import is_there
 from ocr_pipeline.preprocess.check_text import check_text, draws_nothing
+from ocr_pipeline.preprocess.replay import REPLAY_NAME, Replay, ReplayLine, open_replay
 from ocr_pipeline.preprocess.report import write_report
 from ocr_pipeline.preprocess.sources import OpenSource, open_source
 from ocr_pipeline.preprocess.sources.raw import RawSample
@@ -63,6 +64,7 @@ Labelled = tuple[int, RawSample]
 """A label and the number of its source."""
 _UNDRAWN = ("Cc", "Cs", "Co", "Cn")
 """Categories of characters that no picture shows: control, half, private, unassigned."""
+_ONE_SHARD_MB = 5000
 _log = logging.getLogger(__name__)
 
 
@@ -204,6 +206,7 @@ def prepare_and_tell(
         ArtifactError: the output exists and ``replace`` is false, or cannot be written.
     """
     check_target(config.out, replace=replace)
+    replay = None if config.replay is None else open_replay(config.replay)
     found = inspect(config, charset, image=image, on_progress=on_progress)
     for split, samples in found.splits.items():
         if not samples:
@@ -213,7 +216,8 @@ def prepare_and_tell(
     with ExitStack() as undo:
         if pack_root is not None:
             undo.callback(_take_away, pack_root, config.out)
-        manifest = _write(config, found, pack_root, replace=replace)
+        lines = _Replayed(replay, config, found, image, on_progress or _ignore)
+        manifest = _write(config, found, pack_root, lines, replace=replace)
         undo.pop_all()
     if old is not None:
         _log.warning(
@@ -223,8 +227,56 @@ def prepare_and_tell(
     return Prepared(Dataset(config.out, manifest, found.charset), found.findings)
 
 
+class _Replayed:
+    """The replay lines of a dataset as they are drawn; none where ``replay`` is None."""
+
+    def __init__(
+        self,
+        replay: Replay | None,
+        config: PrepareConfig,
+        found: Inspection,
+        image: RecImageSpec | None,
+        on_progress: OnProgress,
+    ) -> None:
+        self._replay = replay
+        self._config = config
+        self._found = found
+        self._image = with_changes(image or RecImageSpec(), config.image)
+        self._on_progress = on_progress
+        self._counts: Counter[Split] = Counter()
+
+    def lines(self, split: Split) -> Iterator[ReplayLine]:
+        """Draw those of one part; their texts are none of the user's own."""
+        charset = self._found.charset
+        if self._replay is None or charset is None:
+            return
+        own = [checked.sample for part in self._found.splits.values() for checked in part]
+        taken = {sample.text for sample in own if isinstance(sample, RecSample)}
+        total = self._found.labels + sum(self._replay.counts.values())
+        drawn = self._replay.lines(
+            split, charset, self._image, taken=taken, workers=self._config.workers
+        )
+        for line in drawn:
+            self._counts[split] += 1
+            self._on_progress(self._found.labels + self._counts.total(), total)
+            yield line
+
+    def cards(self) -> list[SourceCard]:
+        """Their source, after they were drawn; none where there are none."""
+        if self._replay is None:
+            return []
+        weights = [source.config.weight for source in self._found.sources]
+        shown = sum(weights[checked.sample.source] for checked in self._found.splits["train"])
+        return [self._replay.card(self._counts["train"], shown)]
+
+
 def _write(
-    config: PrepareConfig, found: Inspection, pack_root: str | None, *, replace: bool
+    config: PrepareConfig,
+    found: Inspection,
+    pack_root: str | None,
+    replayed: _Replayed,
+    *,
+    replace: bool,
 ) -> DatasetManifest:
     """Write report, shards and dataset; whole, or not at all but for shards elsewhere."""
     with staged(config.out, replace=replace) as scratch:
@@ -233,14 +285,17 @@ def _write(
             split: [checked.sample for checked in part] for split, part in found.splits.items()
         }
         packs: dict[str, list[ShardInfo]] = {}
-        if config.pack.enabled:
+        if config.pack.enabled or config.replay is not None:
             for split in rows:
                 place = open_root(pack_root or str(scratch / PACKS_NAME), config.storage)
-                rows[split], packs[split] = _pack(config, place, split, rows[split], found.roots)
+                rows[split], packs[split] = _pack(
+                    config, place, split, rows[split], found.roots, replayed.lines(split)
+                )
+        own = [_card(s, root) for s, root in zip(found.sources, found.roots, strict=True)]
         return Dataset.fill(
             scratch,
             task=config.task,
-            sources=[_card(s, root) for s, root in zip(found.sources, found.roots, strict=True)],
+            sources=own + replayed.cards(),
             splits=rows,
             refusals=[Refusal(f.place, f.fault, f.detail) for f in found.refused()],
             fixed=found.counts("fix"),
@@ -459,14 +514,28 @@ def _pack(
     split: Split,
     samples: Sequence[RecSample | DetSample],
     roots: Sequence[Root],
+    replay: Iterator[ReplayLine],
 ) -> tuple[list[RecSample | DetSample], list[ShardInfo]]:
-    """Copy the pictures of one part into shards; lines of a page are cut out of it."""
-    packed = []
-    with PackWriter(place, split, shard_mb=config.pack.shard_mb) as writer:
-        contents = _contents(samples, roots, config.limits)
-        for number, (sample, (name, content)) in enumerate(zip(samples, contents, strict=True)):
-            packed.append(changed(sample, packed=writer.add(f"{number:09d}-{name}", content)))
-    return packed, writer.close()
+    """Copy the pictures of one part into shards, where that is asked for, and the replay lines.
+
+    Lines of a page are cut out of it. Replay lines lie nowhere else; without other pictures all of
+    them are in one shard.
+    """
+    taken: list[RecSample | DetSample] = []
+    shard_mb = config.pack.shard_mb if config.pack.enabled else _ONE_SHARD_MB
+    with PackWriter(place, split, shard_mb=shard_mb) as writer:
+        if config.pack.enabled:
+            contents = _contents(samples, roots, config.limits)
+            for number, (sample, (name, content)) in enumerate(zip(samples, contents, strict=True)):
+                taken.append(changed(sample, packed=writer.add(f"{number:09d}-{name}", content)))
+        else:
+            taken += samples
+        for number, line in enumerate(replay):
+            name = f"{REPLAY_NAME}-{split}-{number:06d}.jpg"
+            packed = writer.add(name, line.content)
+            size = (line.height, line.width)
+            taken.append(RecSample(name, line.text, *size, source=len(roots), packed=packed))
+    return taken, writer.close()
 
 
 def _contents(

@@ -1,6 +1,5 @@
 """The report of a check: a table for the terminal, ``report.json``, and one HTML page."""
 
-import base64
 import json
 import re
 from collections import Counter, defaultdict
@@ -9,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-import cv2
 import numpy as np
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +17,8 @@ from ocr_pipeline.config.faults import FAULT_BY_NAME, FAULTS, Action
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.errors import DataError, ImageError
 from ocr_pipeline.ops.charset import Charset
-from ocr_pipeline.ops.decode import BGRImage, decode_image
+from ocr_pipeline.ops.decode import decode_image
+from ocr_pipeline.ops.thumbnail import data_uri, thumbnail
 from ocr_pipeline.preprocess.check_one import read_bounded
 from ocr_pipeline.preprocess.check_types import Checked
 from ocr_pipeline.preprocess.faults import Finding
@@ -32,13 +31,6 @@ _ACTIONS: tuple[Action, ...] = ("refuse", "fix", "keep")
 _MAX_PICTURES = 48
 _MAX_ROWS = 600
 """Findings on the page; all are in ``report.json``."""
-_THUMB = (320, 200)
-"""Largest width and height of a picture on the page, px."""
-_AROUND = 1.5
-"""A region is shown with so many times its longer side around it."""
-_BOX = (60, 60, 230)
-_JPEG_QUALITY = 82
-_MAX_SIDE = 12_000
 _FIRST_SHOWN = 72
 _LONG_PATH = re.compile(
     r"(?<![^\s(])(?:[a-z0-9]+:/)?/(?:[^\s/:'\"]+/|[^\s/'\"]+:\d+/)+(?=[^\s/]+/[^\s/])"
@@ -229,40 +221,4 @@ class _Thumbnails:
             picture = decode_image(content, self._limits)
         except (DataError, ImageError, ValueError):
             return None
-        small = _thumbnail(picture, finding.points)
-        done, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        if not done:
-            return None
-        return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
-
-
-def _thumbnail(picture: BGRImage, points: Sequence[tuple[float, float]] | None) -> BGRImage:
-    """The picture, or the part around an outline, with the outline drawn."""
-    outline = np.array(points or [], dtype=np.float64).reshape(-1, 2)
-    if len(outline) and np.isfinite(outline).all():
-        picture, outline = _around(picture, outline)
-    height, width = picture.shape[:2]
-    scale = min(_THUMB[0] / width, _THUMB[1] / height, 4.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.array(cv2.resize(picture, size, interpolation=way), dtype=np.uint8)
-    if len(outline) > 1 and np.isfinite(outline).all():
-        corners = np.rint(np.clip(outline * scale, -_MAX_SIDE, _MAX_SIDE)).astype(np.int32)
-        cv2.polylines(small, [corners], True, _BOX, 2, cv2.LINE_AA)
-    return small
-
-
-def _around(
-    picture: BGRImage, outline: np.ndarray[Any, np.dtype[np.float64]]
-) -> tuple[BGRImage, np.ndarray[Any, np.dtype[np.float64]]]:
-    """The part of a picture around an outline, and the outline in it."""
-    height, width = picture.shape[:2]
-    low = np.clip(outline.min(axis=0), 0, (width, height))
-    high = np.clip(outline.max(axis=0), 0, (width, height))
-    margin = _AROUND * max(float((high - low).max()), 24.0)
-    left, top = np.maximum(low - margin, 0).astype(int).tolist()
-    right, bottom = np.minimum(high + margin, (width, height)).astype(int).tolist()
-    part = picture[top : max(bottom, top + 1), left : max(right, left + 1)]
-    if part.size == 0:
-        return picture, outline
-    return part, outline - (left, top)
+        return data_uri(thumbnail(picture, finding.points))

@@ -1,15 +1,9 @@
 """Plan the texts, draw lines and pages in one or more processes, write the lists."""
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -37,6 +31,7 @@ from ocr_pipeline.preprocess.synthesis.faces import FontSet
 from ocr_pipeline.preprocess.synthesis.finish import cut_line, finish, plain_points, readable_marks
 from ocr_pipeline.preprocess.synthesis.grounds import find_pictures
 from ocr_pipeline.preprocess.synthesis.kit import Kit
+from ocr_pipeline.preprocess.synthesis.pool import draw_in_order
 from ocr_pipeline.preprocess.synthesis.sheet import Mark, Sheet
 
 OnProgress = Callable[[int, int], None]
@@ -268,8 +263,7 @@ def _draw_all(
     chunks = [*_chunks(pages, _PAGES_AT_ONCE), *_chunks(lines, _LINES_AT_ONCE)]
     total, done = len(lines) + len(pages), 0
     drawn: list[_Drawn] = []
-    runs = _here(setup, chunks) if setup.config.workers == 1 else _in_processes(setup, chunks)
-    for part in runs:
+    for part in draw_in_order(partial(draw_chunk, setup), chunks, workers=setup.config.workers):
         drawn += part
         done += len(part)
         if on_progress is not None:
@@ -279,50 +273,6 @@ def _draw_all(
 
 def _chunks(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
     return [jobs[start : start + size] for start in range(0, len(jobs), size)]
-
-
-def _here(setup: _Setup, chunks: Sequence[Sequence[_Job]]) -> Iterator[list[_Drawn]]:
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        for chunk in chunks:
-            yield draw_chunk(setup, chunk)
-    finally:
-        cv2.setNumThreads(before)
-
-
-def _in_processes(setup: _Setup, chunks: Sequence[Sequence[_Job]]) -> Iterator[list[_Drawn]]:
-    # Started afresh: a fork would carry over threads that Paddle or OpenCV run.
-    with ProcessPoolExecutor(
-        setup.config.workers, multiprocessing.get_context("spawn"), initializer=_prepare_worker
-    ) as pool:
-        waiting: list[Future[list[_Drawn]]] = [
-            pool.submit(draw_chunk, setup, chunk) for chunk in chunks
-        ]
-        try:
-            for future in waiting:
-                yield future.result()
-        except BrokenProcessPool:
-            raise DataError(
-                f"one of {setup.config.workers} drawing processes was ended from outside, perhaps "
-                "for want of memory; nothing was written; try again with fewer workers"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _prepare_worker() -> None:
-    """Run in each process: one thread, and an end when the process that asked for it has ended."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the one that asked for it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def draw_chunk(setup: _Setup, jobs: Sequence[_Job]) -> list[_Drawn]:
