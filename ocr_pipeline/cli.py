@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ocr_pipeline import cli_benchmark, cli_dataset, cli_weights
+from ocr_pipeline import cli_benchmark, cli_dataset, cli_evaluate, cli_report, cli_weights
 from ocr_pipeline.config.base import Config, load_config
 from ocr_pipeline.errors import ConfigError, OcrPipelineError
 from ocr_pipeline.paddle_environment import keep_freed_memory, set_paddle_environment
@@ -170,7 +170,7 @@ def prepare(
         if any(finding.action == "refuse" for finding in findings):
             raise typer.Exit(1)
         return
-    _out.print(f"dataset {dataset.folder}: {parts}", highlight=False, soft_wrap=True)
+    _out.print(f"dataset {dataset.folder}: {dataset.parts()}", highlight=False, soft_wrap=True)
     if findings:
         _out.print(f"report: {dataset.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
@@ -181,19 +181,20 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run")] = False,
 ) -> None:
-    """Stage 2: fine-tune a recognizer from released weights. Ctrl-C saves."""
-    from ocr_pipeline.config.train import RecTrainConfig
-    from ocr_pipeline.progress import TrainingDisplay
-    from ocr_pipeline.training import train_recognizer
+    """Stage 2: fine-tune a recognizer or a detector from released weights. Ctrl-C saves."""
+    from ocr_pipeline.config.train import AnyTrainConfig, DetTrainConfig
+    from ocr_pipeline.progress import TrainingDisplay, metrics_sentence
+    from ocr_pipeline.training import train_detector, train_recognizer
 
-    settings: RecTrainConfig = _load(RecTrainConfig, config, overrides)
+    settings = load_config(TypeAdapter(AnyTrainConfig), config, overrides or [])
     keep_freed_memory()
     with TrainingDisplay(_out) as display:
-        best = train_recognizer(settings, display, resume=resume)
-    metrics = best.card.metrics
+        if isinstance(settings, DetTrainConfig):
+            best = train_detector(settings, display, resume=resume)
+        else:
+            best = train_recognizer(settings, display, resume=resume)
     _out.print(
-        f"best: {best.folder}  exact {metrics['exact']:.1f} %  "
-        f"CER {metrics['cer']:.2f} %  (step {best.card.step})",
+        f"best: {best.folder}  {metrics_sentence(best.card.metrics)}  (step {best.card.step})",
         highlight=False,
         soft_wrap=True,
     )
@@ -204,49 +205,8 @@ def train(
     )
 
 
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="released name, checkpoint, run or exported folder")],
-    labels: Annotated[Path, typer.Argument(help="PaddleOCR list, or a dataset (its val part)")],
-    images: Annotated[
-        Path | None, typer.Option(help="folder of the pictures; default: beside the list")
-    ] = None,
-    as_json: AsJson = False,
-    worst: Annotated[int, typer.Option(min=0, help="show so many lines that were misread")] = 10,
-    turn: Annotated[bool, typer.Option("--turn", help="read unsure lines upside-down too")] = False,
-) -> None:
-    """Accuracy of a recognizer on labelled lines."""
-    from ocr_pipeline.config.orientation import OrientationConfig
-    from ocr_pipeline.evaluation.lines import evaluate_lines
-    from ocr_pipeline.evaluation.sources import labelled_lines, load_any_recognizer
-    from ocr_pipeline.inference.orientation import TurningRecognizer
-
-    samples, read_line = labelled_lines(labels, images)
-    recognizer = TurningRecognizer(load_any_recognizer(model), OrientationConfig(enabled=turn))
-    report = evaluate_lines(recognizer, samples, read_line)
-    figures = {
-        "samples": report.raw.samples,
-        "raw": _figures(report.raw),
-        "normalised": _figures(report.normalised),
-        **_figures(report.raw),
-    }
-    if as_json:
-        print(json.dumps(figures))
-        return
-    _out.print(f"{model} on {labels}: {report.raw.samples} lines", highlight=False, soft_wrap=True)
-    table = Table()
-    for column in ("", "exact %", "CER %", "1-NED %"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, score in (("raw", report.raw), ("normalised", report.normalised)):
-        table.add_row(name, f"{score.exact:.1f}", f"{score.cer:.2f}", f"{score.ned:.2f}")
-    _out.print(table)
-    wrong = [(s, t) for s, t in zip(samples, report.lines, strict=True) if s.text != t.text]
-    for sample, line in sorted(wrong, key=lambda pair: -pair[1].confidence)[:worst]:
-        _out.print(
-            f"{escape(sample.image)}: [green]{escape(sample.text)}[/] read as "
-            f"[red]{escape(line.text) or '(nothing)'}[/] ({line.confidence:.2f})",
-            highlight=False,
-        )
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_report.report)
 
 
 @app.command(name="evaluate-pages")
@@ -423,7 +383,3 @@ def _save_annotated(target: Path, image: Any, page: Any) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content.tobytes())
     _err.print(f"[dim]annotated: {escape(str(target))}[/]", highlight=False, soft_wrap=True)
-
-
-def _figures(score: Any) -> dict[str, float]:
-    return {"exact": score.exact, "cer": score.cer, "ned": score.ned}

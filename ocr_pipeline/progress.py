@@ -75,8 +75,25 @@ class TrainingDisplay:
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         """A line per evaluation."""
         self._console.print(
-            f"{self._indent}step {step:>5}: exact {metrics['exact']:5.1f} %   "
-            f"CER {metrics['cer']:5.2f} %   (normalised {metrics['exact_normalised']:5.1f} %, "
-            f"{metrics['cer_normalised']:5.2f} %)",
+            f"{self._indent}step {step:>5}: {metrics_sentence(metrics)}",
             highlight=False,
+            soft_wrap=True,
         )
+
+
+def metrics_sentence(metrics: Mapping[str, float]) -> str:
+    """The figures of a recognizer or a detector, percent, as a person reads them."""
+    if "hmean" in metrics:
+        return (
+            f"hmean {metrics['hmean']:5.1f} %   (precision {metrics['precision']:5.1f} %, "
+            f"recall {metrics['recall']:5.1f} %)"
+        )
+    text = (
+        f"exact {metrics['exact']:5.1f} %   CER {metrics['cer']:5.2f} %   (normalised "
+        f"{metrics['exact_normalised']:5.1f} %, {metrics['cer_normalised']:5.2f} %)"
+    )
+    if "replay_cer" in metrics:
+        text += (
+            f"   replay: exact {metrics['replay_exact']:5.1f} %, CER {metrics['replay_cer']:5.2f} %"
+        )
+    return text

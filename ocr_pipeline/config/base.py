@@ -139,6 +139,10 @@ def _explain(fault: Mapping[str, Any], schema: TypeAdapter[Any]) -> str:
         return f"{key}: unknown key{_suggest(location, model, schema, tuple(fault['loc']))}"
     if fault["type"] == "missing":
         return f"{key}: missing; this key has no default and must be given"
+    if fault["type"] == "union_tag_invalid":
+        which = fault["ctx"]
+        key = ".".join([*location, which["discriminator"].strip("'()")])
+        return f"{key}: {which['tag']!r}; allowed: {which['expected_tags']}"
     message = fault["msg"][:1].lower() + fault["msg"][1:]
     return f"{key}: {message}, got {fault['input']!r}"
 

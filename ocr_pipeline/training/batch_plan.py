@@ -37,12 +37,14 @@ class Planned:
         bucket: width bucket that they share, as given to the plan.
         size: of the chosen :class:`Scale`, px.
         epoch: from 0.
+        share: samples here for one in the mean of all processes; 1 where all have as many.
     """
 
     indices: NDArray[np.int32]
     bucket: int
     size: int
     epoch: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,13 @@ class BatchPlan:
         while True:
             for number in range(first, len(plan.buckets)):
                 rows = plan.order[plan.starts[number] : plan.starts[number + 1]]
+                own = rows[self._rank :: self._world]
                 yield Planned(
-                    rows[self._rank :: self._world],
+                    own,
                     int(plan.buckets[number]),
                     int(plan.sizes[number]),
                     epoch,
+                    len(own) * self._world / len(rows),
                 )
             epoch, first = epoch + 1, 0
             plan = self._epoch(epoch)

@@ -1,6 +1,6 @@
 """Make folded weights trainable: give each normalisation the statistics that it really sees."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import paddle
@@ -12,7 +12,12 @@ from ocr_pipeline.models.layers import set_statistics
 Moments = NDArray[np.float64]
 
 
-def calibrate(network: nn.Layer, batches: Iterable[Tensor]) -> None:
+def calibrate(
+    network: nn.Layer,
+    batches: Iterable[Tensor],
+    *,
+    mean_of: Callable[[Moments], Moments] = lambda moments: np.asarray(moments.mean(axis=0)),
+) -> None:
     """Set the running statistics of every normalisation from the pictures themselves.
 
     The function in evaluation mode stays what it was. Without this, the first training step
@@ -24,6 +29,9 @@ def calibrate(network: nn.Layer, batches: Iterable[Tensor]) -> None:
     Args:
         network: trainable form.
         batches: images ``[N, 3, H, W]`` float32; a few suffice.
+        mean_of: means and mean squares ``[batches, 2, channels]`` of the normalisations, all behind
+            each other -> their mean over the batches ``[2, channels]``; is given those of this
+            process and may take in those of others.
     """
     norms = [layer for layer in network.sublayers() if isinstance(layer, nn.BatchNorm2D)]
     seen: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
@@ -43,7 +51,10 @@ def calibrate(network: nn.Layer, batches: Iterable[Tensor]) -> None:
         hook.remove()
     if was_training:
         network.train()
-    for norm in norms:
-        if moments := seen[id(norm)]:
-            mean, square = np.mean(moments, axis=0)
-            set_statistics(norm, mean, np.maximum(square - mean * mean, 0.0))
+    passed = [norm for norm in norms if seen[id(norm)]]
+    if not passed:
+        return
+    joined = mean_of(np.concatenate([np.stack(seen[id(norm)]) for norm in passed], axis=2))
+    ends = np.cumsum([norm.weight.shape[0] for norm in passed])[:-1]
+    for norm, (mean, square) in zip(passed, np.split(joined, ends, axis=1), strict=True):
+        set_statistics(norm, mean, np.maximum(square - mean * mean, 0.0))

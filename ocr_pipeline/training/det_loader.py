@@ -37,10 +37,12 @@ class DetBatch:
         images: ``[N, 3, S, S]`` float32, normalised.
         maps: ``[N, 4, S, S]`` float32: shrink map, shrink mask, threshold map, threshold mask; see
             :class:`~ocr_pipeline.ops.db_targets.DBTargets`.
+        share: see :class:`~ocr_pipeline.training.batch_plan.Planned`.
     """
 
     images: Tensor
     maps: Tensor
+    share: float = 1.0
 
 
 class DetLoader:
@@ -124,11 +126,15 @@ class DetLoader:
             DataError: a picture cannot be read (named).
             TrainingError: a worker died or hangs (its picture named).
         """
-        for images, flags, levels in self._loader.from_step(step):
-            yield unpack(images, flags, levels, self._image)
+        plans = self._loader.plan.from_step(step)
+        for planned, tensors in zip(plans, self._loader.from_step(step), strict=True):
+            images, flags, levels = tensors
+            yield unpack(images, flags, levels, self._image, share=planned.share)
 
 
-def unpack(images: Tensor, flags: Tensor, levels: Tensor, spec: DetImageSpec) -> DetBatch:
+def unpack(
+    images: Tensor, flags: Tensor, levels: Tensor, spec: DetImageSpec, *, share: float = 1.0
+) -> DetBatch:
     """Make float32 of what the workers send: bytes between processes cost more than the arithmetic.
 
     Done by numpy: on CPU, Paddle's broadcasting and concatenation take many times as long.
@@ -138,6 +144,7 @@ def unpack(images: Tensor, flags: Tensor, levels: Tensor, spec: DetImageSpec) ->
         flags: ``[N, 3, S, S]`` uint8, 0 or 1: shrink map, shrink mask, threshold mask.
         levels: ``[N, S, S]`` int16: threshold map times 30,000.
         spec: normalisation.
+        share: of the batch.
     """
     pixels = np.empty(images.shape, dtype=np.float32)
     maps = np.empty((len(images), MAPS, *images.shape[2:]), dtype=np.float32)
@@ -149,7 +156,7 @@ def unpack(images: Tensor, flags: Tensor, levels: Tensor, spec: DetImageSpec) ->
             pixels[row, channel] -= shift[channel]
             maps[row, _FLAGS[channel]] = flags_of[row, channel]
         np.multiply(levels_of[row], np.float32(1 / _LEVELS), out=maps[row, 2])
-    return DetBatch(paddle.to_tensor(pixels), paddle.to_tensor(maps))
+    return DetBatch(paddle.to_tensor(pixels), paddle.to_tensor(maps), share)
 
 
 class DetItems:

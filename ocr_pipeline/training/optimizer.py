@@ -8,8 +8,16 @@ import paddle
 from paddle import nn
 
 from ocr_pipeline.artifacts.checkpoint import Tensors
-from ocr_pipeline.config.train import OptimConfig
+from ocr_pipeline.config.train import OptimConfig, TrainConfig
 from ocr_pipeline.errors import ArtifactError
+
+_FIRST = {
+    "_moment1_0": 0.0,
+    "_moment2_0": 0.0,
+    "_beta1_pow_acc_0": 0.9,
+    "_beta2_pow_acc_0": 0.999,
+}
+"""State of Adam before a parameter's first step; the last two are the decays' powers."""
 
 
 def build_optimizer(network: nn.Layer, config: OptimConfig) -> paddle.optimizer.Adam:
@@ -28,13 +36,35 @@ def build_optimizer(network: nn.Layer, config: OptimConfig) -> paddle.optimizer.
     )
 
 
-def learning_rate(step: int, *, steps: int, config: OptimConfig) -> float:
-    """The rate of step ``step`` (from 0) of ``steps``: linear warm-up, then a cosine to zero."""
+def peak_rate(config: TrainConfig, world: int = 1) -> float:
+    """The peak learning rate, in proportion to the samples of a step where the config says so.
+
+    Args:
+        config: batch and rate.
+        world: number of processes.
+    """
+    reference = config.optim.reference_batch
+    scale = 1.0 if reference is None else config.batch * config.accumulate * world / reference
+    return config.optim.lr * scale
+
+
+def learning_rate(
+    step: int, *, steps: int, config: OptimConfig, peak: float | None = None
+) -> float:
+    """The rate of step ``step`` (from 0) of ``steps``: linear warm-up, then a cosine to zero.
+
+    Args:
+        step: number of steps taken.
+        steps: of the whole training.
+        config: warm-up, and the peak where none is given.
+        peak: of :func:`peak_rate`.
+    """
+    peak = config.lr if peak is None else peak
     warmup = min(config.warmup_steps, steps)
     if step < warmup:
-        return config.lr * (step + 1) / warmup
+        return peak * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
-    return config.lr * 0.5 * (1 + cos(pi * done))
+    return peak * 0.5 * (1 + cos(pi * done))
 
 
 def get_state(optimizer: paddle.optimizer.Adam, network: nn.Layer) -> Tensors:
@@ -54,7 +84,8 @@ def set_state(optimizer: paddle.optimizer.Adam, network: nn.Layer, state: Tensor
     Raises:
         ArtifactError: the state belongs to another network.
     """
-    internal = {structured: name for name, structured in _names(network).items()}
+    names = _names(network)
+    internal = {structured: name for name, structured in names.items()}
     values: dict[str, paddle.Tensor] = {}
     for key, array in state.items():
         structured, _, suffix = key.partition("|")
@@ -63,6 +94,14 @@ def set_state(optimizer: paddle.optimizer.Adam, network: nn.Layer, state: Tensor
                 f"optimiser state for {structured}: this network has no such parameter"
             )
         values[internal[structured] + suffix] = paddle.to_tensor(np.asarray(array))
+    # Paddle takes all or nothing; what was frozen until now has no moments yet.
+    have = {key.partition("|")[0] for key in state}
+    for parameter in network.parameters():
+        name = parameter.name
+        if have and not parameter.stop_gradient and names[name] not in have:
+            for suffix, value in _FIRST.items():
+                shape = parameter.shape if suffix.startswith("_moment") else [1]
+                values[name + suffix] = paddle.full(shape, value, dtype="float32")
     optimizer.set_state_dict(values)
 
 

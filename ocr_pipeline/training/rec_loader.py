@@ -34,11 +34,13 @@ class RecBatch:
         images: ``[N, 3, H, W]`` float32, normalised.
         labels: ``[N, L]`` int32 class indices, padded with 0.
         label_lengths: ``[N]`` int64.
+        share: see :class:`~ocr_pipeline.training.batch_plan.Planned`.
     """
 
     images: Tensor
     labels: Tensor
     label_lengths: Tensor
+    share: float = 1.0
 
 
 class RecLoader:
@@ -111,8 +113,10 @@ class RecLoader:
             DataError: a picture cannot be read (named).
             TrainingError: a worker died or hangs (its picture named).
         """
-        for images, labels, lengths in self._loader.from_step(step):
-            yield RecBatch(images, labels, lengths)
+        plans = self._loader.plan.from_step(step)
+        for planned, tensors in zip(plans, self._loader.from_step(step), strict=True):
+            images, labels, lengths = tensors
+            yield RecBatch(images, labels, lengths, planned.share)
 
 
 class RecItems:

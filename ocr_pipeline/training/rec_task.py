@@ -1,8 +1,6 @@
 """Recognition: CTC loss (Graves et al., ICML 2006), evaluation, and what a run consists of."""
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import paddle
@@ -10,40 +8,57 @@ from paddle import Tensor
 from paddle.nn import functional as F
 from pydantic import ValidationError
 
-from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors, latest, step_folders
-from ocr_pipeline.artifacts.dataset import CARD_NAME, Dataset, RecSample
-from ocr_pipeline.assets import sha256_of
+from ocr_pipeline.artifacts.checkpoint import Checkpoint
+from ocr_pipeline.artifacts.dataset import Dataset, RecSample
 from ocr_pipeline.config.image import with_changes
 from ocr_pipeline.config.model import RecModelSpec
 from ocr_pipeline.config.train import RecTrainConfig
 from ocr_pipeline.errors import ArtifactError, TrainingError
-from ocr_pipeline.evaluation.lines import evaluate_lines
+from ocr_pipeline.evaluation.lines import read_lines, score_read
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.ops.charset import BLANK, Charset
-from ocr_pipeline.ops.ctc import steps_needed
+from ocr_pipeline.ops.ctc import TextLine, steps_needed
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.nrtr_tokens import encode_tokens
 from ocr_pipeline.ops.resize import rec_widths
-from ocr_pipeline.training.calibrate import calibrate
+from ocr_pipeline.training.distributed import ALONE, Ranks
 from ocr_pipeline.training.fit import Progress, fit
 from ocr_pipeline.training.nrtr_loss import nrtr_loss
-from ocr_pipeline.training.precision import choose_device, choose_precision
+from ocr_pipeline.training.precision import Precision
 from ocr_pipeline.training.rec_loader import RecBatch, RecLoader
-from ocr_pipeline.versions import made_by
+from ocr_pipeline.training.run import (
+    begin,
+    calibrate_on,
+    check_start,
+    find_last,
+    plan_sentence,
+    saver,
+    share_network,
+)
 from ocr_pipeline.weights.fresh import FRESH_NAMES, load_fresh
 from ocr_pipeline.weights.reform import with_charset, with_spec
 from ocr_pipeline.weights.source import load_trainable
-from ocr_pipeline.weights.tensors import get_weights
 from ocr_pipeline.weights.trainable import TrainableModel
 
 _GOLDEN_LINES = 8
+_START_LINES = 64
 
 
 class RecTask:
-    """CTC on one network; see :class:`~ocr_pipeline.training.fit.Task`."""
+    """CTC on one network; see :class:`~ocr_pipeline.training.fit.Task`.
 
-    main_metric = "exact"
+    Args:
+        model: its network is trained.
+        spec: input rule and classes.
+        charset: of the labels.
+        val: lines to validate on.
+        read: gives their pictures.
+        batch: lines that are read at a time.
+        main_metric: the metric that chooses the best checkpoint.
+        replay: numbers of sources that keep old abilities; they are measured apart.
+        ranks: the processes that evaluate together.
+    """
 
     def __init__(
         self,
@@ -54,17 +69,34 @@ class RecTask:
         read: Callable[[RecSample], BGRImage],
         *,
         batch: int,
+        main_metric: str = "exact",
+        replay: Collection[int] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         self.network = model.network
+        self.main_metric = main_metric
         engine = NetworkEngine(self.network, task="rec")
         self._recognizer = Recognizer(engine, spec, charset, batch=batch)
         self._classes = spec.classes
         self._guided = spec.guide
-        self._val = val
+        self._val, self._replay = val, []
+        if replay:
+            self._val = [sample for sample in val if sample.source not in replay]
+            self._replay = [sample for sample in val if sample.source in replay]
         self._read = read
+        self._ranks = ranks
 
     def loss(self, batch: RecBatch) -> dict[str, Tensor]:
-        """Mean CTC loss of the batch's lines; with a guide, its loss as well and their sum."""
+        """Mean CTC loss of the batch's lines; with a guide, its loss as well and their sum.
+
+        The mean of these over all processes is that of all their lines.
+        """
+        terms = self._terms(batch)
+        if batch.share == 1.0:
+            return terms
+        return {name: value * batch.share for name, value in terms.items()}
+
+    def _terms(self, batch: RecBatch) -> dict[str, Tensor]:
         if not self._guided:
             return {"total": self._ctc(self.network(batch.images).logits, batch)}
         lengths = batch.label_lengths.tolist()
@@ -88,8 +120,23 @@ class RecTask:
         return losses.mean()
 
     def evaluate(self) -> dict[str, float]:
-        """Exact match, character error rate and 1-NED, raw and normalised, percent."""
-        return evaluate_lines(self._recognizer, self._val, self._read).metrics()
+        """Exact match, character error rate and 1-NED, raw and normalised, percent.
+
+        Those of replayed lines are told apart: ``replay_exact``, ``replay_cer``.
+        """
+        metrics = self._measured(self._val)
+        if self._replay:
+            old = self._measured(self._replay)
+            metrics |= {"replay_exact": old["exact"], "replay_cer": old["cer"]}
+        return metrics
+
+    def _measured(self, samples: Sequence[RecSample]) -> dict[str, float]:
+        """Each process reads its part; all count all."""
+
+        def read_part(numbers: Sequence[int]) -> list[TextLine]:
+            return read_lines(self._recognizer, [samples[n] for n in numbers], self._read)
+
+        return score_read(samples, self._ranks.spread(len(samples), read_part)).metrics()
 
 
 def train_recognizer(
@@ -103,18 +150,27 @@ def train_recognizer(
         resume: go on with the run in ``config.run_dir`` from its last checkpoint.
 
     Returns:
-        The best checkpoint by exact match on the validation part; step 0 counts.
+        The best checkpoint by ``config.best_by`` on the validation part; step 0 counts.
 
     Raises:
         TrainingError: ``run_dir`` is in use or holds nothing to resume, the start model is a
-            detector, or a loss is not finite.
+            detector, it lost too much before the first step, or a loss is not finite.
         ArtifactError: dataset or checkpoint incomplete, or their character sets differ.
         TrainingInterruptedError: stopped by a signal, state saved.
     """
-    device = choose_device(config.device)
-    precision = choose_precision(config.amp, device)
-    progress.note(f"device {device}, {precision.reason}")
-    last = _check_run(config, resume=resume)
+    with begin(config, progress) as (ranks, shown, precision):
+        return _train(config, ranks, shown, precision, resume=resume)
+
+
+def _train(
+    config: RecTrainConfig,
+    ranks: Ranks,
+    progress: Progress,
+    precision: Precision,
+    *,
+    resume: bool,
+) -> Checkpoint:
+    last = ranks.first(lambda: find_last(config, resume=resume))
     dataset = Dataset.load(config.dataset)
     model = _resumed(config, last, dataset) if last else _started(config, dataset, progress)
     spec = model.spec
@@ -129,69 +185,56 @@ def train_recognizer(
         batch=config.batch,
         seed=config.seed,
         config=config.loader,
+        rank=ranks.rank,
+        world=ranks.world,
     )
     read = dataset.pictures("val").read
-    task = RecTask(model, spec, charset, val, read, batch=config.batch)
-    if last is None and config.start not in FRESH_NAMES:
-        first = itertools.islice(batches.from_step(0), config.calibration_batches)
-        calibrate(model.network, (batch.images for batch in first))
-    golden = [read(sample) for sample in val[:_GOLDEN_LINES]]
-    manifest_sha = sha256_of(dataset.folder / CARD_NAME)
+    replay = {n for n, source in enumerate(dataset.manifest.sources) if source.replay}
 
-    def save(
-        folder: Path, step: int, metrics: Mapping[str, float], state: Tensors | None
-    ) -> Checkpoint:
-        return Checkpoint.write(
-            folder,
-            model=spec,
-            weights=get_weights(model.network),
-            train_state=state,
-            charset=charset,
-            golden=golden,
-            step=step,
-            metrics=metrics,
-            main_metric=task.main_metric,
-            started_from=model.started_from,
-            dataset=manifest_sha,
-            config=config.model_dump(mode="json"),
-            made_by=made_by(),
+    def task_on(subject: TrainableModel, samples: Sequence[RecSample]) -> RecTask:
+        assert isinstance(subject.spec, RecModelSpec)  # noqa: S101  (looked above)
+        assert subject.charset is not None  # noqa: S101  (it is a recognizer)
+        return RecTask(
+            subject,
+            subject.spec,
+            subject.charset,
+            samples,
+            read,
+            batch=config.batch,
+            main_metric=config.best_by,
+            replay=replay,
+            ranks=ranks,
         )
 
-    epochs = config.steps / batches.steps_per_epoch()
+    task = task_on(model, val)
+    if last is None and config.start not in FRESH_NAMES:
+        calibrate_on(model.network, batches.from_step(0), config.calibration_batches, ranks)
+        few = list(val[:_START_LINES])
+        check_start(
+            task_on(load_trainable(config.start), few).evaluate(),
+            task_on(model, few).evaluate(),
+            config.best_by,
+            start=config.start,
+            samples=len(few),
+            limit=config.max_start_drop,
+        )
     progress.note(
-        f"{len(train)} lines to train on, {len(val)} to validate; "
-        f"{config.steps} steps of {config.batch} = {epochs:.1f} epochs"
+        plan_sentence(config, len(train), len(val), "lines", batches.steps_per_epoch(), ranks.world)
     )
+    share_network(model.network, config, ranks)
+    golden = [read(sample) for sample in val[:_GOLDEN_LINES]]
     return fit(
         task,
         batches.from_step,
         config,
         precision=precision,
-        save=save,
+        save=saver(
+            config, model, dataset, charset=charset, golden=golden, main_metric=task.main_metric
+        ),
         progress=progress,
         resume_from=last,
+        ranks=ranks,
     )
-
-
-def _check_run(config: RecTrainConfig, *, resume: bool) -> Checkpoint | None:
-    """The checkpoint to go on from; None for a new run."""
-    if not resume:
-        if step_folders(config.run_dir):
-            raise TrainingError(
-                f"{config.run_dir}: holds a run already; say --resume to go on with it, or give "
-                "another run_dir"
-            )
-        return None
-    last = latest(config.run_dir)
-    if last is None:
-        raise TrainingError(
-            f"{config.run_dir}: no checkpoint to resume from; start without --resume"
-        )
-    if last.card.step >= config.steps:
-        raise TrainingError(
-            f"{config.run_dir}: has {last.card.step} of {config.steps} steps already; raise steps"
-        )
-    return last
 
 
 def _check_lengths(dataset: Dataset, spec: RecModelSpec) -> None:

@@ -10,13 +10,14 @@ from ocr_pipeline.config.model import DetModelSpec, ModelSpec, RecModelSpec
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.config.render import RenderConfig
 from ocr_pipeline.config.serve import ServeConfig
-from ocr_pipeline.config.train import OptimConfig, RecTrainConfig
+from ocr_pipeline.config.train import AnyTrainConfig, DetTrainConfig, OptimConfig, RecTrainConfig
 from ocr_pipeline.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BY_PREFIX: dict[str, type[Config]] = {
     "0_render_": RenderConfig,
     "1_prepare_": PrepareConfig,
+    "2_train_det_": DetTrainConfig,
     "2_train_rec_": RecTrainConfig,
     "3_export": ExportConfig,
     "4_serve": ServeConfig,
@@ -51,6 +52,33 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
     kinds = [kind for prefix, kind in BY_PREFIX.items() if path.name.startswith(prefix)]
     assert len(kinds) == 1, f"{path}: its name starts with none of {', '.join(BY_PREFIX)}"
     assert isinstance(load_config(TypeAdapter(kinds[0]), path), kinds[0])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("2_train_*")), ids=lambda path: path.name)
+def test_a_training_config_says_which_task_it_is_of(path: Path) -> None:
+    kind = DetTrainConfig if path.name.startswith("2_train_det_") else RecTrainConfig
+    assert isinstance(load_config(TypeAdapter(AnyTrainConfig), path), kind)
+
+
+def test_a_training_without_a_task_is_of_a_recognizer(tmp_path: Path) -> None:
+    loaded = load_config(TypeAdapter(AnyTrainConfig), write(tmp_path, LEAST))
+    assert isinstance(loaded, RecTrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("task: det\nguide: true\n", "guide: unknown key"),
+        ("task: det\nloss: {focl: true}\n", "loss.focl: unknown key (did you mean loss.focal?)"),
+        ("auxiliary: true\n", "auxiliary: unknown key"),
+        ("task: cls\n", "task: 'cls'; allowed: 'rec', 'det'"),
+    ],
+)
+def test_faults_of_a_training_config_are_those_of_its_task(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        load_config(TypeAdapter(AnyTrainConfig), write(tmp_path, LEAST + text))
 
 
 def test_each_stage_has_a_config_in_the_project() -> None:
@@ -107,7 +135,8 @@ def test_key_one_level_too_low_gets_its_place(tmp_path: Path) -> None:
 
 def test_key_like_no_other_lists_what_is_allowed_at_its_level(tmp_path: Path) -> None:
     assert faults(tmp_path, LEAST + "optim: {zzzzz: 1}\n") == [
-        "optim.zzzzz: unknown key (allowed here: lr, max_grad_norm, warmup_steps, weight_decay)"
+        "optim.zzzzz: unknown key (allowed here: lr, max_grad_norm, reference_batch, "
+        "warmup_steps, weight_decay)"
     ]
 
 
@@ -320,7 +349,7 @@ def test_suggestion_in_a_union_is_of_the_chosen_member(tmp_path: Path) -> None:
 
 def test_unknown_tag_of_a_union_lists_the_allowed_ones(tmp_path: Path) -> None:
     (fault,) = model_faults(tmp_path, "task: ocr\nsize: tiny\n")
-    assert "(whole file): " in fault
+    assert "task: 'ocr'; allowed: " in fault
     assert "'ocr'" in fault
     assert "'det', 'rec'" in fault
 

@@ -12,9 +12,8 @@ from paddle.amp import grad_scaler
 from safetensors.numpy import load_file, save_file
 
 from ocr_pipeline.config.train import OptimConfig
-from ocr_pipeline.training.fit import _state, _take_scaler
-from ocr_pipeline.training.optimizer import build_optimizer, set_state
-from ocr_pipeline.training.precision import Precision
+from ocr_pipeline.training.optimizer import build_optimizer, get_state, set_state
+from ocr_pipeline.training.precision import Precision, StepScaler
 
 FLOAT16 = Precision("float16", "a test")
 
@@ -26,21 +25,20 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grad_scaler, "_dygraph_tracer", lambda: tracer)
 
 
-def started() -> tuple[nn.Layer, Any, Any]:
+def started() -> tuple[nn.Layer, Any, StepScaler]:
     paddle.seed(1)
     network = nn.Linear(3, 3)
-    return network, build_optimizer(network, OptimConfig(lr=0.01)), FLOAT16.scaler()
+    return network, build_optimizer(network, OptimConfig(lr=0.01)), StepScaler(FLOAT16)
 
 
-def take_step(network: nn.Layer, optimizer: Any, scaler: Any, number: int, by: float = 1) -> None:
+def take_step(
+    network: nn.Layer, optimizer: Any, scaler: StepScaler, number: int, by: float = 1
+) -> None:
     batch = np.random.default_rng(number).normal(size=(4, 3)).astype("float32") * by
     with FLOAT16.autocast():
         loss = (network(paddle.to_tensor(batch)) ** 2).mean()
-    scaler.scale(loss).backward()
-    scaler.unscale_(optimizer)
+    scaler.backward(loss)
     scaler.step(optimizer)
-    scaler.update()
-    optimizer.clear_grad()
 
 
 def weights(network: nn.Layer) -> list[Any]:
@@ -52,23 +50,40 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
     network, optimizer, scaler = started()
     take_step(network, optimizer, scaler, 0)
     before = weights(network)
+    assert scaler.skipped == 0
     take_step(network, optimizer, scaler, 1, by=float("inf"))
-    assert scaler.state_dict()["scale"][0] == 2.0**14
+    assert scaler.state()["scale"] == 2.0**14
+    assert scaler.skipped == 1
     assert all(np.array_equal(a, b) for a, b in zip(before, weights(network), strict=True))
+    take_step(network, optimizer, scaler, 2)
+    assert scaler.skipped == 1
+
+
+@pytest.mark.filterwarnings("ignore:amp_guard can only be enabled")
+def test_a_step_that_raises_the_scale_is_not_a_skipped_one() -> None:
+    network, optimizer, scaler = started()
+    scaler.restore({**scaler.state(), "incr_count": np.asarray(1999)})  # it grows at 2,000
+    take_step(network, optimizer, scaler, 0)
+    assert scaler.state()["incr_count"] == 0
+    assert scaler.state()["scale"] == 2.0**16
+    assert scaler.skipped == 0
 
 
 @pytest.mark.filterwarnings("ignore:amp_guard can only be enabled")
 def test_a_scaler_goes_on_from_its_file(tmp_path: Path) -> None:
     network, optimizer, scaler = started()
-    for number in range(3):
-        take_step(network, optimizer, scaler, number)
-    save_file(_state(optimizer, scaler, network), tmp_path / "state.safetensors")
+    for number, by in enumerate((1.0, float("inf"), 1.0)):
+        take_step(network, optimizer, scaler, number, by)
+    state = {f"scaler|{name}": value for name, value in scaler.state().items()}
+    save_file(state | get_state(optimizer, network), tmp_path / "state.safetensors")
     again, other_optimizer, other_scaler = started()
     again.set_state_dict(network.state_dict())
     state = load_file(tmp_path / "state.safetensors")
-    other_scaler.load_state_dict(_take_scaler(state))
+    own = [name for name in state if name.startswith("scaler|")]
+    other_scaler.restore({name.removeprefix("scaler|"): state.pop(name) for name in own})
     set_state(other_optimizer, again, state)
-    assert other_scaler.state_dict() == scaler.state_dict()
+    assert other_scaler.state() == scaler.state()
+    assert other_scaler.skipped == 1
     take_step(network, optimizer, scaler, 3)
     take_step(again, other_optimizer, other_scaler, 3)
     pairs = zip(weights(network), weights(again), strict=True)

@@ -1,0 +1,292 @@
+"""Finds out which process of a training is missing, while the others wait for it.
+
+What Paddle's collectives do without a peer differs: they wait for ever, or fail with the words of a
+socket. So the processes keep connections of their own, in a star around rank 0: the system closes
+those of a process that dies, and one that hangs or that the network lost falls silent. Each
+heartbeat tells how many exchanges its process has come to: who lags is named, although it lives.
+"""
+
+import contextlib
+import hmac
+import json
+import os
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ocr_pipeline.errors import OcrPipelineError, TrainingError
+
+_BEAT_S = 1.0
+_GRACE_S = 2.0
+"""For the main thread to end by an error of its own; one that waits inside Paddle cannot."""
+_LONGEST_LINE = 1 << 16
+_NEXT_STEP = "start the job again with --resume to go on from its last checkpoint"
+
+
+@dataclass
+class _Peer:
+    """The process at the other end of a connection.
+
+    Attributes:
+        heard: when it was last heard of, s.
+        at: exchanges it has come to.
+        left: it has said that it ends.
+    """
+
+    rank: int
+    name: str
+    link: socket.socket
+    heard: float = field(default_factory=time.monotonic)
+    at: int = 0
+    left: bool = False
+    unread: bytes = b""
+
+
+def listen(host: str) -> socket.socket:
+    """Open what the other processes connect to; its port is the system's choice."""
+    return socket.create_server((host, 0), backlog=128)
+
+
+def accept(
+    server: socket.socket, *, world: int, secret: str, timeout_s: float
+) -> list[tuple[int, str, socket.socket]]:
+    """Take in all other processes, and nobody else: ``(rank, name, connection)`` of each.
+
+    Raises:
+        TrainingError: some did not come in time (named).
+    """
+    deadline = time.monotonic() + timeout_s
+    known: dict[int, tuple[int, str, socket.socket]] = {}
+    while len(known) < world - 1:
+        server.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            link, _ = server.accept()
+        except TimeoutError:
+            missing = ", ".join(str(rank) for rank in range(1, world) if rank not in known)
+            raise TrainingError(
+                f"rank {missing} of {world} processes did not report to rank 0 within "
+                f"{timeout_s:g} s; look at the log of that process, and whether its machine "
+                "reaches this one"
+            ) from None
+        link.settimeout(min(5.0, timeout_s))
+        introduced = _introduction(link, secret)
+        if introduced is None or not 0 < introduced[0] < world:
+            link.close()
+        else:
+            known[introduced[0]] = (*introduced, link)
+    return list(known.values())
+
+
+def connect(address: tuple[str, int], rank: int, *, secret: str, timeout_s: float) -> socket.socket:
+    """Report to rank 0.
+
+    Raises:
+        TrainingError: it cannot be reached.
+    """
+    try:
+        link = socket.create_connection(address, timeout_s)
+        link.sendall(_line({"secret": secret, "rank": rank, "name": own_name(rank)}))
+    except OSError as error:
+        raise TrainingError(
+            f"rank {rank}: cannot reach rank 0 at {address[0]}:{address[1]} ({error}); look at the "
+            "firewall between the machines"
+        ) from None
+    return link
+
+
+def own_name(rank: int) -> str:
+    """This process, for a person."""
+    return f"rank {rank} (process {os.getpid()} on {socket.gethostname()})"
+
+
+class RankWatch:
+    """A thread that watches over the other processes: rank 0 over all, they over rank 0.
+
+    When one is missing, all of them learn its name: :meth:`check` raises, and where the main thread
+    waits inside Paddle for longer than two seconds, the process is ended with the same words.
+
+    Args:
+        rank: of this process.
+        others: ``(rank, name, connection)``.
+        timeout_s: how long a process may be silent, or behind the others.
+        end: is called with the verdict if the main thread does not take it; ends the process.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        others: Sequence[tuple[int, str, socket.socket]],
+        *,
+        timeout_s: float,
+        end: Callable[[str], None] | None = None,
+    ) -> None:
+        self.where = "before the first step"
+        self._rank = rank
+        self._peers = [_Peer(*other) for other in others]
+        self._timeout_s = timeout_s
+        self._pause = min(_BEAT_S, timeout_s / 4)
+        self._end = _end_process if end is None else end
+        self._at = 0
+        self._most = (0, time.monotonic())  # exchanges of whoever is ahead, and since when
+        self._verdict: str | None = None
+        self._taken = threading.Event()
+        self._done = threading.Event()
+        self._told = threading.Event()
+        self._sending = threading.Lock()
+        for peer in self._peers:
+            peer.link.settimeout(self._pause)
+        self._thread = threading.Thread(target=self._watch, name="rank watch", daemon=True)
+        self._thread.start()
+
+    def arrive(self) -> None:
+        """This process has come to an exchange.
+
+        Raises:
+            TrainingError: a process is missing (named).
+        """
+        self._at += 1
+        self.check()
+
+    def check(self, *, wait_s: float = 0.0, said: str = "") -> None:
+        """Raise if a process is missing.
+
+        Args:
+            wait_s: how long to wait for the verdict, where an exchange has failed.
+            said: what Paddle said of it; raised where there is no verdict.
+
+        Raises:
+            TrainingError: a process is missing (named), or ``said``.
+        """
+        if wait_s:
+            self._told.wait(wait_s)
+        if self._verdict is not None:
+            self._taken.set()
+            raise TrainingError(self._verdict)
+        if said:
+            raise TrainingError(f"{self.where}: an exchange between processes failed: {said}")
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Part from the others; with an error that they do not know of, they end as well."""
+        if self._verdict is None and error is not None:
+            kind = "" if isinstance(error, OcrPipelineError) else f"{type(error).__name__}: "
+            text = f"{own_name(self._rank)} ended at {self.where}: {kind}{error}"
+            self._send({"fault": text})
+        self._send({"left": True})
+        self._taken.set()
+        self._done.set()
+        self._thread.join(2 * self._pause)
+        for peer in self._peers:
+            peer.link.close()
+
+    def _watch(self) -> None:
+        last = beaten = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            for peer in self._peers:
+                selector.register(peer.link, selectors.EVENT_READ, peer)
+            while not self._done.is_set() and self._verdict is None:
+                for key, _ in selector.select(self._pause):
+                    if not self._receive(key.data):
+                        selector.unregister(key.data.link)
+                now, before = time.monotonic(), last
+                last = now
+                if now - before > 3 * self._pause:
+                    self._restart_clocks(now)  # this process stood still: the rest did nothing
+                if now - beaten >= self._pause:
+                    beaten = now
+                    self._send({"at": self._at})
+                self._judge(now)
+        if self._verdict is not None:
+            self._send({"fault": self._verdict})
+            self._told.set()
+            if not self._taken.wait(_GRACE_S):
+                self._end(self._verdict)
+
+    def _receive(self, peer: _Peer) -> bool:
+        """Take what a peer sent; False where its connection has ended."""
+        try:
+            part = peer.link.recv(_LONGEST_LINE)
+        except TimeoutError:
+            return True
+        except OSError:
+            part = b""
+        if not part:
+            if not (peer.left or self._done.is_set()):
+                self._find(
+                    f"{peer.name} is gone (last seen at {self.where}): it was killed or crashed, "
+                    "see its log and the system's"
+                )
+            return False
+        peer.heard = time.monotonic()
+        *lines, peer.unread = (peer.unread + part).split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            peer.at = said.get("at", peer.at)
+            peer.left = said.get("left", peer.left)
+            if "fault" in said:
+                self._find(said["fault"])
+        return True
+
+    def _restart_clocks(self, now: float) -> None:
+        for peer in self._peers:
+            peer.heard = now
+        self._most = (self._most[0], now)
+
+    def _judge(self, now: float) -> None:
+        for peer in self._peers:
+            if not peer.left and now - peer.heard > self._timeout_s:
+                self._find(
+                    f"{peer.name} has been silent for {self._timeout_s:g} s (at {self.where}): it "
+                    "hangs, or the network to its machine is cut"
+                )
+        if self._rank != 0:
+            return
+        most = max(self._at, *(peer.at for peer in self._peers))
+        if most > self._most[0]:
+            self._most = (most, now)
+        if now - self._most[1] > self._timeout_s:
+            late = [peer.name for peer in self._peers if peer.at < most]
+            late += [own_name(0)] if self._at < most else []
+            if late:
+                self._find(
+                    f"{', '.join(late)} did not come to where the others wait (at {self.where}) "
+                    f"within {self._timeout_s:g} s: it hangs or is much slower; see its log, or "
+                    "raise distributed.timeout_s"
+                )
+
+    def _find(self, what: str) -> None:
+        if self._verdict is None:
+            self._verdict = what if what.endswith(_NEXT_STEP) else f"{what}; {_NEXT_STEP}"
+
+    def _send(self, message: dict[str, object]) -> None:
+        line = _line(message)
+        for peer in self._peers:
+            # One that is gone or hangs is found out where it is listened to.
+            with self._sending, contextlib.suppress(OSError):
+                peer.link.sendall(line)
+
+
+def _introduction(link: socket.socket, secret: str) -> tuple[int, str] | None:
+    """Rank and name of whoever has connected; None for a stranger."""
+    try:
+        with link.makefile("rb") as stream:
+            said = json.loads(stream.readline(_LONGEST_LINE))
+        if hmac.compare_digest(str(said["secret"]), secret):
+            return int(said["rank"]), str(said["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _line(message: dict[str, object]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _end_process(verdict: str) -> None:
+    """The main thread waits inside Paddle and can be told nothing."""
+    sys.stderr.write(f"error: {verdict}\n")
+    sys.stderr.flush()
+    os._exit(TrainingError.exit_code)
