@@ -192,8 +192,8 @@ def _reading(
             _say(f"[yellow]{report.without_text:,} regions have no text: left out of account[/]")
         scores = {
             "regions": report.found,
-            "regions and text, raw": report.raw,
-            "regions and text, normalised": report.normalised,
+            "text, raw": report.raw,
+            "text, normalised": report.normalised,
         }
         _out.print(_region_table(list(scores.items())))
         _say_worst(samples, report.pages, worst, right="read right", made="lines")

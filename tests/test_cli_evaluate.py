@@ -123,7 +123,7 @@ def test_both_models_are_evaluated_from_end_to_end(
     assert figures == json.loads(evaluate(rec, pages, "--det", det, "--json").out)
     shown = evaluate(rec, pages, "--det", det).out
     assert f"{rec} with {det} on {pages}: 3 pages" in shown
-    assert "regions and text, normalised" in shown
+    assert "text, normalised" in shown
     assert "0.png: hmean 44.4 %: 2 of 5 regions read right, 2 of 4 lines wrong" in shown
 
 
