@@ -17,10 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ocr_pipeline import cli_benchmark, cli_dataset, cli_evaluate, cli_report, cli_weights
+from ocr_pipeline import (
+    cli_benchmark,
+    cli_dataset,
+    cli_evaluate,
+    cli_report,
+    cli_train,
+    cli_weights,
+)
 from ocr_pipeline.config.base import Config, load_config
 from ocr_pipeline.errors import ConfigError, OcrPipelineError
-from ocr_pipeline.paddle_environment import keep_freed_memory, set_paddle_environment
+from ocr_pipeline.paddle_environment import set_paddle_environment
 
 app = typer.Typer(
     help="Fine-tune PP-OCR on your own pictures and serve it: prepare, train, export, serve.",
@@ -175,36 +182,7 @@ def prepare(
         _out.print(f"report: {dataset.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-@app.command()
-def train(
-    config: ConfigPath,
-    overrides: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run")] = False,
-) -> None:
-    """Stage 2: fine-tune a recognizer or a detector from released weights. Ctrl-C saves."""
-    from ocr_pipeline.config.train import AnyTrainConfig, DetTrainConfig
-    from ocr_pipeline.progress import TrainingDisplay, metrics_sentence
-    from ocr_pipeline.training import train_detector, train_recognizer
-
-    settings = load_config(TypeAdapter(AnyTrainConfig), config, overrides or [])
-    keep_freed_memory()
-    with TrainingDisplay(_out) as display:
-        if isinstance(settings, DetTrainConfig):
-            best = train_detector(settings, display, resume=resume)
-        else:
-            best = train_recognizer(settings, display, resume=resume)
-    _out.print(
-        f"best: {best.folder}  {metrics_sentence(best.card.metrics)}  (step {best.card.step})",
-        highlight=False,
-        soft_wrap=True,
-    )
-    _out.print(
-        f"next: python scripts/export.py {settings.run_dir} work/3_exported/<name>",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
+app.command()(cli_train.train)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_report.report)
 

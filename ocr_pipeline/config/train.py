@@ -79,6 +79,9 @@ class TrainConfig(Config):
     """Optimiser steps."""
     batch: PositiveInt = 16
     """Samples that go through the network at a time, in each process."""
+    find_batch: bool = False
+    """Try batches before the first step and take, instead of `batch`, the largest that fits into
+    memory; a smaller one where that is as fast. Not more than an eighth of the samples, or 512."""
     accumulate: PositiveInt = 1
     """Batches whose gradients are averaged into one step: a larger batch in the same memory."""
     optim: OptimConfig = OptimConfig()
@@ -100,6 +103,8 @@ class TrainConfig(Config):
     """Checkpoints that are kept beside the best one."""
     log_every: PositiveInt = 10
     """Steps between lines in ``metrics.jsonl``."""
+    sinks: list[Literal["tensorboard", "visualdl"]] = []
+    """Where the same figures go as well; needs the package `tensorboardX` or `visualdl`."""
     distributed: DistributedConfig = DistributedConfig()
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU where this Paddle finds one."""

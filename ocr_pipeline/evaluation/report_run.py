@@ -6,6 +6,7 @@ from typing import Any
 
 from ocr_pipeline.artifacts.checkpoint import Checkpoint, step_folder, step_folders
 from ocr_pipeline.artifacts.dataset import CARD_NAME, Dataset
+from ocr_pipeline.artifacts.run_log import LOG_NAME
 from ocr_pipeline.assets import sha256_of
 from ocr_pipeline.errors import DataError
 from ocr_pipeline.evaluation.lines import evaluate_lines
@@ -15,7 +16,6 @@ from ocr_pipeline.evaluation.run_report import read_log, write_line_report, writ
 from ocr_pipeline.evaluation.sources import load_any_detector, load_any_recognizer
 from ocr_pipeline.weights.fresh import FRESH_NAMES
 
-LOG_NAME = "metrics.jsonl"
 _SHOWN_SETTINGS = ("steps", "batch", "accumulate", "average", "form", "seed")
 
 
