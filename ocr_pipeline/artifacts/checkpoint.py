@@ -1,6 +1,8 @@
 """After ``train``: a network's weights with everything needed to go on, evaluate or export."""
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +12,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ocr_pipeline.artifacts.folder import Card, hash_files, read_card, staged, write_card
+from ocr_pipeline.artifacts.folder import (
+    Card,
+    clear_leftovers,
+    hash_files,
+    read_card,
+    remove,
+    staged,
+    write_card,
+)
 from ocr_pipeline.artifacts.pictures import load_pictures, save_pictures
 from ocr_pipeline.config.model import DetModelSpec, ModelSpec, RecModelSpec
 from ocr_pipeline.errors import ArtifactError
@@ -22,7 +32,10 @@ _MODEL = "model.safetensors"
 _STATE = "train_state.safetensors"
 _CHARSET = "charset.txt"
 _GOLDEN = "golden"
+_LEFTOVER = re.compile(r"\.(step-\d+)-(?:new|old|gone)-")
+_OS_ERROR = re.compile(r"os error (\d+)")
 Tensors = dict[str, NDArray[Any]]
+GO_ON = "and give the same command with --resume: the checkpoints before it are whole"
 
 
 class CheckpointCard(Card):
@@ -86,7 +99,7 @@ class Checkpoint:
         dataset: str | None = None,
         replace: bool = False,
     ) -> "Checkpoint":
-        """Write a checkpoint whole or not at all.
+        """Write a checkpoint whole or not at all, also where the power fails.
 
         Args:
             weights: structured name to tensor, as of ``Layer.state_dict()``.
@@ -94,12 +107,15 @@ class Checkpoint:
             golden: pictures on which an export must say the same as this checkpoint.
 
         Raises:
-            ArtifactError: the folder exists and ``replace`` is false, or cannot be written.
+            ArtifactError: the folder exists and ``replace`` is false, or cannot be written (with
+                the space needed and free where the disk is full).
         """
-        with staged(folder, replace=replace) as scratch:
-            save_file(weights, scratch / _MODEL)
+        needed = sum(array.nbytes for array in (*weights.values(), *(train_state or {}).values()))
+        again = "and give the command again" if train_state is None else GO_ON
+        with staged(folder, replace=replace, durable=True, needed=needed, again=again) as scratch:
+            _save_tensors(weights, scratch / _MODEL)
             if train_state is not None:
-                save_file(train_state, scratch / _STATE)
+                _save_tensors(train_state, scratch / _STATE)
             if charset is not None:
                 charset.save(scratch / _CHARSET)
             save_pictures(golden, scratch / _GOLDEN)
@@ -146,12 +162,55 @@ def step_folders(run_dir: Path) -> list[Path]:
 
 
 def latest(run_dir: Path) -> Checkpoint | None:
-    """The checkpoint with the most steps of a run that training can go on from, if any."""
+    """The checkpoint with the most steps of a run that training can go on from, if any.
+
+    Raises:
+        ArtifactError: it has been damaged since it was written; nothing is passed over in silence.
+    """
     for folder in reversed(step_folders(run_dir)):
-        checkpoint = Checkpoint.load(folder)
+        try:
+            checkpoint = Checkpoint.load(folder)
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"{error}. To go on from an earlier one: delete {folder}, then --resume"
+            ) from None
         if _STATE in checkpoint.card.files:
             return checkpoint
     return None
+
+
+def keep_only(run_dir: Path, kept: Collection[Path]) -> None:
+    """Delete all checkpoints of a run but ``kept``; a kill leaves no half of one.
+
+    Raises:
+        ArtifactError: one cannot be deleted.
+    """
+    for folder in step_folders(run_dir):
+        if folder not in kept:
+            remove(folder)
+
+
+def clear_run(run_dir: Path) -> None:
+    """Clear away what processes left that were killed while they wrote or deleted checkpoints.
+
+    A checkpoint that one of them was about to replace is put back; see
+    :func:`~ocr_pipeline.artifacts.folder.clear_leftovers`.
+    """
+    found = (_LEFTOVER.match(path.name) for path in run_dir.glob(".step-*"))
+    for name in sorted({match[1] for match in found if match}):
+        clear_leftovers(run_dir / name)
+
+
+def _save_tensors(tensors: Tensors, path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        found = _OS_ERROR.search(str(error))  # which it has in words only
+        if found is None:
+            raise ArtifactError(f"{path}: cannot be written ({error})") from None
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from None
+    path.chmod(0o644)  # which safetensors keeps to this user alone
 
 
 def _read_tensors(path: Path) -> Tensors:

@@ -1,8 +1,10 @@
 """How every artefact is written (whole or not at all) and read (checked, all faults at once)."""
 
+import errno
 import fcntl
 import glob
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +31,8 @@ class Card(Config):
 
 
 _CARD_NAMES = ("manifest.json", "checkpoint.json", "exported.json")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or the largest allowed file is full."""
 CardT = TypeVar("CardT", bound=Card)
 
 
@@ -58,11 +62,25 @@ def check_target(target: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def staged(
+    target: Path,
+    *,
+    replace: bool = False,
+    durable: bool = False,
+    needed: int | None = None,
+    again: str = "and give the command again",
+) -> Iterator[Path]:
     """Give a temporary folder beside ``target`` that becomes ``target`` when the block ends well.
 
     On an error nothing is left behind, and an existing ``target`` stays as it was. What a killed
     process left behind is cleared away by the next one that writes the same ``target``.
+
+    Args:
+        target: the folder that is to be.
+        replace: an existing one may go.
+        durable: it is on the disk itself before it gets its name, so that a power cut spares it.
+        needed: bytes that will be written, for the message of a full disk.
+        again: what to do once there is space.
 
     Raises:
         ArtifactError: ``target`` exists and ``replace`` is false, or it cannot be written.
@@ -73,12 +91,57 @@ def staged(target: Path, *, replace: bool = False) -> Iterator[Path]:
         with _fresh(target, "new") as scratch:
             yield scratch
             scratch.chmod(0o755)
+            if durable:
+                _sync(scratch)
             check_target(target, replace=replace)  # another process may have been quicker
             _swap_in(scratch, target)
+        if durable:
+            _sync_one(target.parent)
     except OSError as error:
+        if is_full(error):
+            raise ArtifactError(full_disk(target, error, needed=needed, again=again)) from error
         raise ArtifactError(
             f"{target}: cannot write there ({error.strerror or error}); check space and rights"
         ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no space."""
+    return error.errno in _FULL
+
+
+def full_disk(path: Path, error: OSError, *, needed: int | None = None, again: str) -> str:
+    """What to say where ``path`` could not be written for want of space.
+
+    Args:
+        path: file or folder; one above it exists.
+        error: of the system.
+        needed: bytes that were to be written, where it is known.
+        again: what to do once there is space.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.is_dir())
+    figures = f"{shutil.disk_usage(above).free / 1e6:,.1f} MB free"
+    if needed is not None:
+        figures += f", {needed / 1e6:,.1f} MB needed"
+    return f"{path}: cannot write there ({error.strerror}: {figures}); free space {again}"
+
+
+def remove(target: Path) -> None:
+    """Delete an artefact: whenever this process is killed, it is whole or gone.
+
+    What is left of it then goes with :func:`clear_leftovers`.
+
+    Raises:
+        ArtifactError: it cannot be deleted.
+    """
+    aside = target.with_name(f".{target.name}-gone-{secrets.token_hex(4)}")
+    try:
+        target.replace(aside)
+    except OSError as error:
+        raise ArtifactError(
+            f"{target}: cannot be deleted ({error.strerror or error}); check rights"
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def clear_leftovers(target: Path) -> None:
@@ -99,6 +162,8 @@ def clear_leftovers(target: Path) -> None:
         with _held(scratch) as alone:
             if alone:
                 shutil.rmtree(scratch, ignore_errors=True)
+    for aside in target.parent.glob(f".{glob.escape(target.name)}-gone-*"):
+        shutil.rmtree(aside, ignore_errors=True)  # whoever else deletes it wants the same
 
 
 @contextmanager
@@ -140,6 +205,23 @@ def _lock(handle: int, *, wait: bool) -> bool:
     except OSError:
         return False
     return True
+
+
+def _sync(folder: Path) -> None:
+    """Wait until all that is in a folder is on the disk."""
+    for path in (*folder.rglob("*"), folder):
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that cannot wait for a folder
+            raise
+    finally:
+        os.close(handle)
 
 
 def _swap_in(scratch: Path, target: Path) -> None:

@@ -53,6 +53,9 @@ class RecAugmentConfig(Config):
     """Probability that further lines are joined to the right of a line."""
     concat_lines: NonNegativeInt = 2
     """At most so many are joined, as far as they fit."""
+    turn: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a line is turned by 180 degrees, for pictures that come both ways up. Some
+    texts are others then: 1S and S1, 69."""
     distort: float = Field(default=0.05, ge=0, le=0.3)
     """Points of the outline move by up to this share of the height."""
     stretch: float = Field(default=0.1, ge=0, le=0.4)

@@ -49,6 +49,8 @@ def augment_line(
         kind: draw < config.chance(kind)
         for kind, draw in zip(KINDS, random.random(len(KINDS)).tolist(), strict=True)
     }
+    if config.turn and random.random() < config.turn:
+        image = np.ascontiguousarray(image[::-1, ::-1])
     size = None if height is None else (height, line_width(image, height, max_width))
     image = _reshape(image, config, random, size=size, bend=chosen["bend"], crop=chosen["crop"])
     scale = image.shape[0] / _REFERENCE_HEIGHT

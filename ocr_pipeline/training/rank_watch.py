@@ -7,7 +7,6 @@ heartbeat tells how many exchanges its process has come to: who lags is named, a
 """
 
 import contextlib
-import hmac
 import json
 import os
 import selectors
@@ -17,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ocr_pipeline.errors import OcrPipelineError, TrainingError
 
 _BEAT_S = 1.0
 _GRACE_S = 2.0
 """For the main thread to end by an error of its own; one that waits inside Paddle cannot."""
+_RETRY_S = 0.2
 _LONGEST_LINE = 1 << 16
 _NEXT_STEP = "start the job again with --resume to go on from its last checkpoint"
 
@@ -46,56 +47,87 @@ class _Peer:
     unread: bytes = b""
 
 
-def listen(host: str) -> socket.socket:
-    """Open what the other processes connect to; its port is the system's choice."""
-    return socket.create_server((host, 0), backlog=128)
-
-
-def accept(
-    server: socket.socket, *, world: int, secret: str, timeout_s: float
+def meet(
+    address: tuple[str, int], rank: int, world: int, *, job: str, timeout_s: float
 ) -> list[tuple[int, str, socket.socket]]:
-    """Take in all other processes, and nobody else: ``(rank, name, connection)`` of each.
+    """Wait until all processes are there, and connect each with rank 0.
+
+    Paddle's own way of meeting waits for ever for one that does not come.
+
+    Args:
+        address: host and port of rank 0.
+        rank, world: of this process.
+        job: what all processes of this job know alike; whoever says anything else is a stranger.
+        timeout_s: how long to wait.
+
+    Returns:
+        ``(rank, name, connection)``: of all others for rank 0, of rank 0 for all others.
 
     Raises:
-        TrainingError: some did not come in time (named).
+        TrainingError: some did not come in time (named), or rank 0 cannot be reached.
     """
     deadline = time.monotonic() + timeout_s
+    if rank == 0:
+        return _call_roll(address, world, job, deadline, timeout_s)
+    link = _reach(address, rank, deadline, timeout_s)
+    link.sendall(_line({"job": job, "rank": rank, "name": own_name(rank)}))
+    # Rank 0 may have begun to wait later than this process, and then waits for as long.
+    said = _heard(link, time.monotonic() + timeout_s + _GRACE_S)
+    if "name" not in said:
+        fault = said.get("fault", f"rank {rank}: rank 0 at {_written(address)} did not answer")
+        raise TrainingError(str(fault))
+    return [(0, str(said["name"]), link)]
+
+
+def _call_roll(
+    address: tuple[str, int], world: int, job: str, deadline: float, timeout_s: float
+) -> list[tuple[int, str, socket.socket]]:
     known: dict[int, tuple[int, str, socket.socket]] = {}
-    while len(known) < world - 1:
-        server.settimeout(max(0.01, deadline - time.monotonic()))
-        try:
-            link, _ = server.accept()
-        except TimeoutError:
-            missing = ", ".join(str(rank) for rank in range(1, world) if rank not in known)
-            raise TrainingError(
-                f"rank {missing} of {world} processes did not report to rank 0 within "
-                f"{timeout_s:g} s; look at the log of that process, and whether its machine "
-                "reaches this one"
-            ) from None
-        link.settimeout(min(5.0, timeout_s))
-        introduced = _introduction(link, secret)
-        if introduced is None or not 0 < introduced[0] < world:
-            link.close()
-        else:
-            known[introduced[0]] = (*introduced, link)
+    try:
+        server = socket.create_server(address, backlog=128)
+    except OSError as error:
+        raise TrainingError(
+            f"rank 0: cannot listen at {_written(address)} ({error.strerror}); start the job again "
+            "for another port, or say --host with the address of this machine"
+        ) from None
+    with server:
+        while len(known) < world - 1:
+            server.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                link, _ = server.accept()
+            except TimeoutError:
+                missing = [str(one) for one in range(1, world) if one not in known]
+                text = (
+                    f"rank {', '.join(missing)} of {world} processes did not come within "
+                    f"{timeout_s:g} s; look at the log of that process, and whether its machine "
+                    f"reaches {_written(address)}"
+                )
+                for _, _, link in known.values():
+                    _tell(link, {"fault": text})
+                raise TrainingError(text) from None
+            introduced = _introduction(link, job, min(deadline, time.monotonic() + _GRACE_S))
+            if introduced is None or not 0 < introduced[0] < world:
+                link.close()
+            else:
+                known[introduced[0]] = (*introduced, link)
+    for _, _, link in known.values():
+        _tell(link, {"name": own_name(0)})
     return list(known.values())
 
 
-def connect(address: tuple[str, int], rank: int, *, secret: str, timeout_s: float) -> socket.socket:
-    """Report to rank 0.
-
-    Raises:
-        TrainingError: it cannot be reached.
-    """
-    try:
-        link = socket.create_connection(address, timeout_s)
-        link.sendall(_line({"secret": secret, "rank": rank, "name": own_name(rank)}))
-    except OSError as error:
-        raise TrainingError(
-            f"rank {rank}: cannot reach rank 0 at {address[0]}:{address[1]} ({error}); look at the "
-            "firewall between the machines"
-        ) from None
-    return link
+def _reach(address: tuple[str, int], rank: int, deadline: float, timeout_s: float) -> socket.socket:
+    """Connect to rank 0, which may not be listening yet."""
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return socket.create_connection(address, max(0.01, left))
+        except OSError as error:
+            if left <= _RETRY_S:
+                raise TrainingError(
+                    f"rank {rank}: rank 0 was not at {_written(address)} within {timeout_s:g} s "
+                    f"({error}); look at its log, and at the firewall between the machines"
+                ) from None
+        time.sleep(_RETRY_S)
 
 
 def own_name(rank: int) -> str:
@@ -262,23 +294,49 @@ class RankWatch:
             self._verdict = what if what.endswith(_NEXT_STEP) else f"{what}; {_NEXT_STEP}"
 
     def _send(self, message: dict[str, object]) -> None:
-        line = _line(message)
         for peer in self._peers:
-            # One that is gone or hangs is found out where it is listened to.
-            with self._sending, contextlib.suppress(OSError):
-                peer.link.sendall(line)
+            with self._sending:
+                _tell(peer.link, message)
 
 
-def _introduction(link: socket.socket, secret: str) -> tuple[int, str] | None:
+def _introduction(link: socket.socket, job: str, deadline: float) -> tuple[int, str] | None:
     """Rank and name of whoever has connected; None for a stranger."""
+    said = _heard(link, deadline)
     try:
-        with link.makefile("rb") as stream:
-            said = json.loads(stream.readline(_LONGEST_LINE))
-        if hmac.compare_digest(str(said["secret"]), secret):
+        if said["job"] == job:
             return int(said["rank"]), str(said["name"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         pass
     return None
+
+
+def _heard(link: socket.socket, deadline: float) -> dict[str, Any]:
+    """The next line of a connection; empty where none comes, or something else.
+
+    Not a byte is taken of what follows it: that is for the watch.
+    """
+    line = b""
+    try:
+        while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+            link.settimeout(max(0.01, deadline - time.monotonic()))
+            byte = link.recv(1)
+            if not byte:
+                return {}
+            line += byte
+        said = json.loads(line)
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _tell(link: socket.socket, message: dict[str, object]) -> None:
+    """One that is gone or hangs is found out where it is listened to."""
+    with contextlib.suppress(OSError):
+        link.sendall(_line(message))
+
+
+def _written(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
 
 
 def _line(message: dict[str, object]) -> bytes:

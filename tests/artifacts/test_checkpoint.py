@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
+from ocr_pipeline.artifacts import checkpoint
 from ocr_pipeline.artifacts.checkpoint import (
     Checkpoint,
     Tensors,
+    clear_run,
+    keep_only,
     latest,
     step_folder,
     step_folders,
@@ -78,6 +82,12 @@ def test_tensors_keep_names_types_and_values(tmp_path: Path) -> None:
     state = loaded.train_state()
     assert state is not None
     np.testing.assert_array_equal(state["moment"], np.ones(2, np.float32))
+
+
+def test_tensors_can_be_read_by_others(tmp_path: Path) -> None:
+    write(tmp_path / "c")
+    files = [path for path in (tmp_path / "c").iterdir() if path.suffix == ".safetensors"]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644, 0o644]
 
 
 def test_detector_has_neither_charset_nor_need_of_a_train_state(tmp_path: Path) -> None:
@@ -183,6 +193,73 @@ def test_run_without_a_checkpoint_has_no_latest(tmp_path: Path) -> None:
     assert latest(tmp_path) is None
     write(step_folder(tmp_path, 150), step=150, train_state=None)
     assert latest(tmp_path) is None
+
+
+def test_a_damaged_last_checkpoint_is_not_passed_over(tmp_path: Path) -> None:
+    write_run(tmp_path, {50: 90.0, 100: 10.0})
+    damaged = step_folder(tmp_path, 100)
+    (damaged / "model.safetensors").write_bytes(b"")
+    message = (
+        "changed since it was made: model.safetensors; copy it again, or make it again with "
+        f"scripts/train.py. To go on from an earlier one: delete {damaged}, then --resume"
+    )
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        latest(tmp_path)
+    shutil.rmtree(damaged)
+    found = latest(tmp_path)
+    assert found is not None
+    assert found.card.step == 50
+
+
+@pytest.mark.parametrize("words", ["(os error 28)", "(os error 122)"])
+@pytest.mark.parametrize("state", [True, False])
+def test_a_full_disk_is_told_with_space_and_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, *, state: bool
+) -> None:
+    def full(_tensors: Tensors, _path: Path) -> None:
+        raise SafetensorError(f"Error while serializing: I/O error: in some language {words}")
+
+    write(step_folder(tmp_path, 1), step=1)
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    changes: dict[str, Any] = {} if state else {"train_state": None}
+    big: Tensors = {"head.weight": np.zeros((1_000_000, 5), np.float32)}
+    end = r"\); free space and give the command again$"
+    if state:
+        end = r"\); free space and give the same command with --resume: the checkpoints before .*"
+    with pytest.raises(ArtifactError, match=f"MB free, 20.0 MB needed{end}"):
+        write(step_folder(tmp_path, 2), step=2, weights=big, **changes)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+    assert Checkpoint.load(step_folder(tmp_path, 1)).card.step == 1
+
+
+def test_tensors_that_cannot_be_written_for_another_reason_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_tensors: Tensors, _path: Path) -> None:
+        raise SafetensorError("odd header")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(ArtifactError, match=r"model.safetensors: cannot be written \(odd header\)"):
+        write(tmp_path / "c")
+
+
+def test_only_what_is_to_be_kept_is_kept(tmp_path: Path) -> None:
+    write_run(tmp_path, {0: 20.0, 50: 70.0, 100: 60.0, 150: 65.0})
+    keep_only(tmp_path, [step_folder(tmp_path, 50), step_folder(tmp_path, 150)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000050", "step-000150"]
+
+
+def test_a_run_is_cleared_of_what_killed_processes_left(tmp_path: Path) -> None:
+    write_run(tmp_path, {50: 70.0, 100: 60.0})
+    for name in (".step-000007-new-a", ".step-000050-gone-b", ".step-000100-old-c"):
+        shutil.copytree(step_folder(tmp_path, 50), tmp_path / name)
+    aside = tmp_path / ".step-000150-old-d" / "step-000150"
+    write(aside, step=150)
+    (tmp_path / ".step-mine").mkdir()
+    clear_run(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".step-mine", "step-000050", "step-000100", "step-000150"]
+    clear_run(tmp_path / "absent")
 
 
 def test_step_folders_come_by_step_without_other_files(tmp_path: Path) -> None:

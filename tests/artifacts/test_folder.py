@@ -2,12 +2,14 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -18,6 +20,7 @@ from ocr_pipeline.artifacts.folder import (
     clear_leftovers,
     hash_files,
     read_card,
+    remove,
     staged,
     write_card,
 )
@@ -312,11 +315,66 @@ def test_a_file_system_without_locks_clears_nothing_and_writes(
     assert names_in(tmp_path) == [".artefact-new-abc", "artefact"]
 
 
-def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
-    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    message = "cannot write there (No space left on device); check space and rights"
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_message_with_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    error = OSError(number, os.strerror(number))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_234_567))
+    target = tmp_path / "artefact"
+    message = (
+        f"{target}: cannot write there ({error.strerror}: 1.2 MB free); free space and give the "
+        "command again"
+    )
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        break_off(target, error)
+    assert list(tmp_path.iterdir()) == []
+    message = f"({error.strerror}: 1.2 MB free, 3,000.0 MB needed); free space and wait"
+    with (
+        pytest.raises(ArtifactError, match=re.escape(message)),
+        staged(target, needed=3_000_000_000, again="and wait"),
+    ):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_faults_of_the_system_are_no_full_disk(tmp_path: Path) -> None:
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    message = "cannot write there (Input/output error); check space and rights"
     with pytest.raises(ArtifactError, match=re.escape(message)):
         break_off(tmp_path / "artefact", error)
+
+
+def test_what_must_last_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "artefact"
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append((path.name if path != tmp_path else "above", target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with staged(target, durable=True) as scratch:
+        (scratch / "below").mkdir()
+        (scratch / "below" / "a.txt").write_text("one", encoding="utf-8")
+        name = scratch.name
+    assert sorted(synced[:-1]) == sorted([("below", False), ("a.txt", False), (name, False)])
+    assert synced[-1] == ("above", True)
+
+
+def test_a_removed_artefact_is_gone(tmp_path: Path) -> None:
+    target = make(tmp_path / "artefact")
+    remove(target)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ArtifactError, match="artefact: cannot be deleted .No such file"):
+        remove(target)
+
+
+def test_what_a_killed_deletion_left_is_cleared_and_never_put_back(tmp_path: Path) -> None:
+    make(tmp_path / ".artefact-gone-abc")
+    clear_leftovers(tmp_path / "artefact")
     assert list(tmp_path.iterdir()) == []
 
 

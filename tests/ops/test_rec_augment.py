@@ -338,3 +338,14 @@ def test_joining_has_a_probability_of_its_own() -> None:
     assert set(drawn) == {0, 3}
     assert 430 < drawn.count(3) < 570
     assert {concat_count(RecAugmentConfig(), random) for _ in range(100)} == {0}
+
+
+def test_a_line_is_turned_as_often_as_asked_for() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (12, 40, 3), dtype=np.uint8)
+    random = np.random.default_rng(1)
+    config = RecAugmentConfig(probability=0.0, turn=0.25)
+    results = [augment_line(image, config, random) for _ in range(400)]
+    turned = sum(np.array_equal(result, image[::-1, ::-1]) for result in results)
+    upright = sum(np.array_equal(result, image) for result in results)
+    assert turned + upright == 400
+    assert 70 <= turned <= 130
