@@ -43,6 +43,7 @@ PAGES = [
     "docs/storage.md",
     "docs/suspects.md",
     "docs/synthesis.md",
+    "docs/training.md",
 ]
 FASTER = {
     "prepare": ["model=ppocrv6_tiny_rec", "val_count=4", "replay=null"],
@@ -131,6 +132,7 @@ def sandbox(root: Path, tmp_path_factory: pytest.TempPathFactory, released_weigh
         "python scripts/render.py --config configs/0_render_display.yaml "
         "out=data/wire_tags train_lines=20 val_lines=2 train_pages=8 val_pages=1",
     )
+    shutil.copytree(folder / "data/wire_tags", folder / "data/pages")
     shutil.copytree(folder / "data/slips", folder / "data/cn_plates")
     shutil.move(folder / "data/cn_plates/labels.txt", folder / "data/cn_plates/rec_train.txt")
     return folder
