@@ -1,9 +1,12 @@
 """``metrics.jsonl``: the record of a run."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ocr_pipeline.artifacts.checkpoint import GO_ON
+from ocr_pipeline.artifacts.folder import full_disk, is_full
 from ocr_pipeline.errors import ArtifactError
 
 LOG_NAME = "metrics.jsonl"
@@ -33,17 +36,51 @@ class RunLog:
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
         except OSError as error:
+            if is_full(error):
+                raise ArtifactError(full_disk(self._path, error, again=GO_ON)) from None
             raise ArtifactError(
-                f"{self._path}: cannot be written ({error.strerror}); make room, then go on from "
-                "the last checkpoint with --resume"
+                f"{self._path}: cannot be written ({error.strerror or error}); check rights, then "
+                "go on from the last checkpoint with --resume"
             ) from None
 
-    def truncate_after(self, step: int) -> None:
-        """Drop the lines of steps that a resumed run takes again, and one that was cut off."""
+    def truncate_after(self, step: int | None, *, evaluated: bool = True) -> None:
+        """Drop the lines of steps that a resumed run takes again, and one that was cut off.
+
+        They are the last ones, so that the file is made shorter, which needs no space.
+
+        Args:
+            step: the last one to keep; None: drop all.
+            evaluated: its evaluation is kept as well.
+
+        Raises:
+            ArtifactError: a line in the midst is no record.
+        """
         if self._path is None or not self._path.exists():
             return
-        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        scratch = self._path.with_suffix(".new")
-        scratch.write_text("".join(kept), encoding="utf-8")
-        scratch.replace(self._path)
+        kept = 0
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
+            row = _row(line)
+            if row is None and number < len(lines):
+                raise ArtifactError(
+                    f"{self._path}: line {number} is no record of a step; correct or delete it"
+                )
+            if row is None or step is None or _is_later(row, step, evaluated=evaluated):
+                break
+            kept += len(line)
+        os.truncate(self._path, kept)
+
+
+def _row(line: bytes) -> dict[str, float] | None:
+    """What a line holds; None where it was cut off."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if line.endswith(b"\n") and isinstance(row, dict) and "step" in row else None
+
+
+def _is_later(row: Mapping[str, float], step: int, *, evaluated: bool) -> bool:
+    if row["step"] == step and not evaluated:
+        return any(name.startswith("val_") for name in row)
+    return row["step"] > step

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from paddle import Tensor, nn
 
 from ocr_pipeline.models.layers import set_statistics
+from ocr_pipeline.training.moments import channel_moments
 
 Moments = NDArray[np.float64]
 
@@ -37,9 +38,9 @@ def calibrate(
     seen: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
 
     def record(norm: nn.BatchNorm2D, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].astype("float32")
-        moments = paddle.stack([x.mean(axis=[0, 2, 3]), (x * x).mean(axis=[0, 2, 3])])
-        seen[id(norm)].append(moments.numpy().astype(np.float64))
+        moments = channel_moments(inputs[0].astype("float32"))
+        mean, variance = (moment.numpy().astype(np.float64) for moment in moments)
+        seen[id(norm)].append(np.stack([mean, variance + mean * mean]))
 
     hooks = [norm.register_forward_pre_hook(record) for norm in norms]
     was_training = network.training

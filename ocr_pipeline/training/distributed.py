@@ -6,7 +6,8 @@ record, and whether to stop.
 """
 
 import os
-import secrets
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,13 +19,10 @@ from numpy.typing import NDArray
 from paddle import Tensor, nn
 
 from ocr_pipeline.config.train import DistributedConfig
-from ocr_pipeline.errors import TrainingError, TrainingInterruptedError
-from ocr_pipeline.training.rank_watch import RankWatch, accept, connect, listen
+from ocr_pipeline.errors import OcrPipelineError, TrainingError, TrainingInterruptedError
+from ocr_pipeline.training.rank_watch import RankWatch, interface_of, meet
 
 T = TypeVar("T")
-_INIT_TIMEOUT = "FLAGS_stop_check_timeout"
-_VERDICT_S = 1.5
-"""After an exchange has failed, the name of the process that is gone comes within this time."""
 
 
 class Ranks:
@@ -34,11 +32,15 @@ class Ranks:
         rank: of this process, from 0.
         world: number of processes.
         watch: names one that is missing.
+
+    Attributes:
+        samples: of the present batch, in all processes; 0 where nobody has said.
     """
 
     def __init__(self, rank: int = 0, world: int = 1, watch: RankWatch | None = None) -> None:
         self.rank = rank
         self.world = world
+        self.samples = 0
         self._watch = watch
 
     @property
@@ -50,6 +52,15 @@ class Ranks:
         """Tell what is being done, for messages."""
         if self._watch is not None:
             self._watch.where = where
+
+    def expect(self, own: int, share: float) -> None:
+        """Tell of the present batch.
+
+        Args:
+            own: samples in this process.
+            share: see :class:`~ocr_pipeline.training.batch_plan.Planned`.
+        """
+        self.samples = round(own * self.world / share)
 
     def average(self, tensors: Sequence[Tensor], values: Sequence[float]) -> list[float]:
         """Mean over all processes, in one exchange.
@@ -135,7 +146,7 @@ class Ranks:
             work()
         except (RuntimeError, SystemError, OSError, ValueError) as error:
             # What Paddle raises when the process at the other end is gone.
-            self._watch.check(wait_s=_VERDICT_S, said=str(error).strip().splitlines()[-1])
+            self._watch.check(said=_last_line(error))
 
 
 ALONE = Ranks()
@@ -158,45 +169,69 @@ def joined(device: str, config: DistributedConfig) -> Iterator[Ranks]:
     if world == 1:
         yield ALONE
         return
-    rank = int(os.environ["PADDLE_TRAINER_ID"])
-    _begin_paddle(device, rank, world, config.timeout_s)
-    watch = _begin_watch(rank, world, config.timeout_s)
+    rank, endpoints = int(_setting("PADDLE_TRAINER_ID")), _setting("PADDLE_TRAINER_ENDPOINTS")
+    host, _, port = endpoints.split(",")[0].rpartition(":")
+    timeout_s = config.timeout_s
+    others = meet((host, int(port)), rank, world, job=endpoints, timeout_s=timeout_s)
+    watch = RankWatch(rank, others, timeout_s=timeout_s)
     try:
+        watch.where = "the start of paddle.distributed"
+        with watch.within(timeout_s):
+            _begin_paddle(device, rank, world, own_address=others[0][2].getsockname()[0])
+        watch.where = "the start"
         yield Ranks(rank, world, watch)
     except TrainingInterruptedError:  # all end by it
+        _ignore_signals()
         watch.close()
         raise
     except BaseException as error:
+        _ignore_signals()
         watch.close(error)
+        if not isinstance(error, OcrPipelineError):
+            watch.check()  # what Paddle said of a process that is gone, from inside a backward pass
         raise
     watch.close()
 
 
-def _begin_paddle(device: str, rank: int, world: int, timeout_s: float) -> None:
+def is_first_process() -> bool:
+    """Whether this is the process that writes files: rank 0, or the only one."""
+    return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
+
+
+def _setting(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise TrainingError(
+            f"PADDLE_TRAINERS_NUM asks for several processes, and {name} is not set; start them "
+            "with python -m paddle.distributed.launch"
+        )
+    return value
+
+
+def _begin_paddle(device: str, rank: int, world: int, *, own_address: str) -> None:
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-    os.environ[_INIT_TIMEOUT] = str(max(1, round(timeout_s)))
+        # Left alone, gloo takes the network that the host's name belongs to: often the loopback.
+        name = interface_of(own_address)
+        if name is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     try:
         paddle.distributed.init_parallel_env()
     except (RuntimeError, SystemError, OSError, ValueError) as error:
         raise TrainingError(
-            f"rank {rank} of {world}: the processes did not find each other "
-            f"({str(error).strip().splitlines()[-1]}); look at the logs of all of them, and start "
-            "all within distributed.timeout_s"
+            f"rank {rank} of {world}: the processes cannot talk to each other "
+            f"({_last_line(error)}); with several machines, name the network between them: "
+            "GLOO_SOCKET_IFNAME on CPU, NCCL_SOCKET_IFNAME on GPU"
         ) from None
 
 
-def _begin_watch(rank: int, world: int, timeout_s: float) -> RankWatch:
-    """Connect to rank 0, whose address and secret come through Paddle's own channel."""
-    host = os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")[0].rpartition(":")[0]
-    server = listen(host) if rank == 0 else None
-    port = 0 if server is None else server.getsockname()[1]
-    told = paddle.to_tensor(np.array([port, secrets.randbits(62)], dtype=np.int64))
-    paddle.distributed.broadcast(told, src=0)
-    port, secret = (int(value) for value in told.numpy())
-    if server is None:
-        link = connect((host, port), rank, secret=str(secret), timeout_s=timeout_s)
-        return RankWatch(rank, [(0, f"rank 0 (on {host})", link)], timeout_s=timeout_s)
-    with server:
-        others = accept(server, world=world, secret=str(secret), timeout_s=timeout_s)
-    return RankWatch(rank, others, timeout_s=timeout_s)
+def _ignore_signals() -> None:
+    """The process ends: Paddle's launcher ends those that are left, which would change its code."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _last_line(error: Exception) -> str:
+    """The words of an error of Paddle's; what precedes them is a trace."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

@@ -1,16 +1,22 @@
 """The one training loop."""
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
-from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors, step_folder, step_folders
+from ocr_pipeline.artifacts.checkpoint import (
+    Checkpoint,
+    CheckpointCard,
+    Tensors,
+    keep_only,
+    step_folder,
+    step_folders,
+)
 from ocr_pipeline.artifacts.run_log import RunLog
 from ocr_pipeline.config.train import TrainConfig
 from ocr_pipeline.errors import TrainingError, TrainingInterruptedError
@@ -20,6 +26,7 @@ from ocr_pipeline.training.sinks import Sink, open_sinks
 from ocr_pipeline.training.stepper import StepDone, Stepper, Task, taken
 
 BatchT = TypeVar("BatchT")
+T = TypeVar("T")
 
 
 class Progress(Protocol):
@@ -81,40 +88,53 @@ def fit(
         stepper = Stepper(task, config, precision, progress.note, ranks=ranks)
         run = _Run(task, config, stepper, save, progress, ranks, sinks)
         if resume_from is None:
-            run.evaluate_and_save(0)
+            run.begin()
         else:
             run.resume(resume_from)
-        _train(run, stepper, start, batches_from(start * config.accumulate), ranks)
+        with _StopSignals(patient=ranks.world > 1) as signals:
+            if resume_from is not None and awaits_evaluation(resume_from.card, config):
+                run.evaluate_and_save(start, signals)
+            batches = batches_from(start * config.accumulate)
+            _train(run, stepper, start, batches, ranks, signals)
     return run.best
 
 
-def _train(run: "_Run", stepper: Stepper, step: int, batches: Iterator[Any], ranks: Ranks) -> None:
+def awaits_evaluation(card: CheckpointCard, config: TrainConfig) -> bool:
+    """Whether the run was stopped before it could evaluate this checkpoint of its."""
+    return not card.metrics and _is_evaluated(card.step, config)
+
+
+def _is_evaluated(step: int, config: TrainConfig) -> bool:
+    return step == config.steps or step % config.eval_every == 0
+
+
+def _train(
+    run: "_Run",
+    stepper: Stepper,
+    step: int,
+    batches: Iterator[Any],
+    ranks: Ranks,
+    signals: "_StopSignals",
+) -> None:
     """Take the steps after ``step``, until all are taken or there is a reason to stop."""
     config = run.config
-    with _stop_signals(patient=ranks.world > 1) as signals:
-        while step < config.steps:
-            ranks.at(f"step {step + 1}")
-            done = stepper.take(step, batches, stop=bool(signals))
-            step += 1
-            run.record(step, done)
-            # Several processes stop by agreement, which they come to in a step.
-            alone = ranks.world == 1
-            stopped = done.stop or (alone and bool(signals))
-            if step == config.steps or step % config.eval_every == 0:
-                run.evaluate_and_save(step)
-                if run.has_stalled():
-                    run.progress.note(
-                        f"no better one in {config.patience} evaluations: training ends"
-                    )
-                    break
-                stopped = stopped or (alone and bool(signals))
-            elif stopped:
-                run.save(step, {})
-            if stopped and step < config.steps:
-                raise TrainingInterruptedError(
-                    f"stopped after step {step} of {config.steps}; saved in {config.run_dir}. "
-                    "Give the same command with --resume to go on"
-                )
+    alone = ranks.world == 1
+    while step < config.steps and not run.has_stalled():
+        ranks.at(f"step {step + 1}")
+        done = stepper.take(step, batches, stop=bool(signals.received))
+        step += 1
+        run.record(step, done)
+        # Several processes stop by agreement, which they come to in a step.
+        if done.stop or (alone and signals.received):
+            run.save(step, {})
+            raise run.stopped(step)
+        if _is_evaluated(step, config):
+            run.evaluate_and_save(step, signals)
+            going_on = step < config.steps and not run.has_stalled()
+            if alone and signals.received and going_on:
+                raise run.stopped(step)
+    if run.has_stalled():
+        run.progress.note(f"no better one in {config.patience} evaluations: training ends")
 
 
 class _Run:
@@ -142,12 +162,17 @@ class _Run:
         self._log = RunLog(config.run_dir if ranks.is_first else None)
         self._stalled = 0  # evaluations since the best one
 
+    def begin(self) -> None:
+        """Evaluate and save what training starts from."""
+        self._log.truncate_after(None)  # of a run that was killed before its first checkpoint
+        self.evaluate_and_save(0, None)
+
     def resume(self, last: Checkpoint) -> None:
         """Go on from a checkpoint."""
         state = last.train_state() or {}
         self._stalled = int(taken(state, "run|stalled").get("", np.zeros(())))
         self._stepper.restore(last, state)
-        self._log.truncate_after(last.card.step)
+        self._log.truncate_after(last.card.step, evaluated=bool(last.card.metrics))
         self.best = self._ranks.first(lambda: Checkpoint.load(self.config.run_dir))
         if self.has_stalled():
             raise TrainingError(
@@ -171,15 +196,30 @@ class _Run:
                 row["skipped"] = skipped
             self._note(row | done.terms)
 
-    def evaluate_and_save(self, step: int) -> None:
-        """Measure on the whole validation part; the averaged weights, where there are such."""
+    def evaluate_and_save(self, step: int, signals: "_StopSignals | None") -> None:
+        """Measure on the whole validation part; the averaged weights, where there are such.
+
+        Raises:
+            TrainingInterruptedError: one of the ``signals`` came meanwhile; the state is saved, and
+                this evaluation is the first thing that a resumed run does.
+        """
         self._ranks.at(f"the evaluation after step {step}")
         with self._stepper.averaged():
-            metrics = self._task.evaluate()
+            metrics = signals.interrupt(self._task.evaluate) if signals else self._task.evaluate()
+        if metrics is None:
+            self.save(step, {})
+            raise self.stopped(step)
         self._note({"step": step, **{f"val_{name}": value for name, value in metrics.items()}})
         self.progress.evaluated(step, metrics)
         self.save(step, metrics)
         self._stepper.set_mode(step)
+
+    def stopped(self, step: int) -> TrainingInterruptedError:
+        """What to say after a signal."""
+        return TrainingInterruptedError(
+            f"stopped after step {step} of {self.config.steps}; saved in {self.config.run_dir}. "
+            "Give the same command with --resume to go on"
+        )
 
     def save(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write a checkpoint, then remove those that are neither first, best nor of the last."""
@@ -195,12 +235,12 @@ class _Run:
         if self._ranks.is_first:
             run_dir = self.config.run_dir
             last = step_folders(run_dir)[-self.config.keep_last :]
-            _keep(run_dir, step_folder(run_dir, 0), self.best.folder, *last)
+            keep_only(run_dir, [step_folder(run_dir, 0), self.best.folder, *last])
 
     def _saved(self, step: int, metrics: Mapping[str, float]) -> Checkpoint:
-        state = None
-        if step > 0:
-            state = self._stepper.state() | {"run|stalled": np.asarray(self._stalled)}
+        state = {"run|stalled": np.asarray(self._stalled)}
+        if step > 0:  # before the first step, all follows from the weights
+            state |= self._stepper.state()
         with self._stepper.averaged():
             return self._write(step_folder(self.config.run_dir, step), step, metrics, state)
 
@@ -210,33 +250,53 @@ class _Run:
             sink.write(row)
 
 
-def _keep(run_dir: Path, *kept: Path) -> None:
-    """Delete all checkpoints of a run but ``kept``."""
-    for folder in step_folders(run_dir):
-        if folder not in kept:
-            shutil.rmtree(folder)
+class _Interrupted(BaseException):
+    """A signal came during an evaluation; no `except Exception` on the way out may hold it."""
 
 
-@contextmanager
-def _stop_signals(*, patient: bool) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying; a second one has its usual effect.
+class _StopSignals:
+    """Inside, SIGINT and SIGTERM are collected; a second one has its usual effect.
 
-    Paddle's launcher sends three within half a second, which mean one: where it is ``patient``, the
-    process ends by itself or by SIGKILL.
+    Args:
+        patient: Paddle's launcher sends three within half a second, which mean one: the process
+            ends by itself or by SIGKILL.
     """
-    received: list[int] = []
-    previous: dict[int, Any] = {}
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if not patient:
-            signal.signal(number, previous[number])
+    def __init__(self, *, patient: bool) -> None:
+        self.received: list[int] = []
+        self._patient = patient
+        self._interrupting = False
+        self._previous: dict[int, Any] = {}
 
-    for wanted in (signal.SIGINT, signal.SIGTERM):
-        previous[wanted] = signal.signal(wanted, note)
-    try:
-        yield received
-    finally:
-        if not (patient and received):
-            for number, handler in previous.items():
+    def __enter__(self) -> Self:
+        for wanted in (signal.SIGINT, signal.SIGTERM):
+            self._previous[wanted] = signal.signal(wanted, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not (self._patient and self.received):
+            for number, handler in self._previous.items():
                 signal.signal(number, handler)
+
+    def interrupt(self, work: Callable[[], T]) -> T | None:
+        """The result of work that changes nothing; None where a signal has ended it before.
+
+        Several processes would wait for the one that left its work: they are not interrupted.
+        """
+        try:
+            self._interrupting = not self._patient
+            if self._interrupting and self.received:
+                return None
+            result = work()
+            self._interrupting = False
+        except _Interrupted:
+            return None
+        return result
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.received.append(number)
+        if not self._patient:
+            signal.signal(number, self._previous[number])
+        if self._interrupting:
+            self._interrupting = False
+            raise _Interrupted

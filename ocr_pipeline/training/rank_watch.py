@@ -7,14 +7,17 @@ heartbeat tells how many exchanges its process has come to: who lags is named, a
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import selectors
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +26,11 @@ from ocr_pipeline.errors import OcrPipelineError, TrainingError
 _BEAT_S = 1.0
 _GRACE_S = 2.0
 """For the main thread to end by an error of its own; one that waits inside Paddle cannot."""
+_VERDICT_S = 1.5
+"""After an exchange has failed, the name of the process that is gone comes within this time."""
 _RETRY_S = 0.2
 _LONGEST_LINE = 1 << 16
+_SIOCGIFADDR = 0x8915
 _NEXT_STEP = "start the job again with --resume to go on from its last checkpoint"
 
 
@@ -71,9 +77,10 @@ def meet(
         return _call_roll(address, world, job, deadline, timeout_s)
     link = _reach(address, rank, deadline, timeout_s)
     link.sendall(_line({"job": job, "rank": rank, "name": own_name(rank)}))
-    # Rank 0 may have begun to wait later than this process, and then waits for as long.
+    # Rank 0 waits for the others for timeout_s at most.
     said = _heard(link, time.monotonic() + timeout_s + _GRACE_S)
     if "name" not in said:
+        link.close()
         fault = said.get("fault", f"rank {rank}: rank 0 at {_written(address)} did not answer")
         raise TrainingError(str(fault))
     return [(0, str(said["name"]), link)]
@@ -86,9 +93,10 @@ def _call_roll(
     try:
         server = socket.create_server(address, backlog=128)
     except OSError as error:
+        why = str(error.strerror).partition(" (")[0]  # Python adds the address
         raise TrainingError(
-            f"rank 0: cannot listen at {_written(address)} ({error.strerror}); start the job again "
-            "for another port, or say --host with the address of this machine"
+            f"rank 0: cannot listen at {_written(address)} ({why}); start the job again for "
+            "another port, or say --host with the address of this machine"
         ) from None
     with server:
         while len(known) < world - 1:
@@ -104,6 +112,7 @@ def _call_roll(
                 )
                 for _, _, link in known.values():
                     _tell(link, {"fault": text})
+                    link.close()
                 raise TrainingError(text) from None
             introduced = _introduction(link, job, min(deadline, time.monotonic() + _GRACE_S))
             if introduced is None or not 0 < introduced[0] < world:
@@ -135,6 +144,20 @@ def own_name(rank: int) -> str:
     return f"rank {rank} (process {os.getpid()} on {socket.gethostname()})"
 
 
+def interface_of(address: str) -> str | None:
+    """Name of the network interface that has an IPv4 address; None where it is not found."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode())
+            try:
+                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+            except OSError:
+                continue  # it has no address
+            if socket.inet_ntoa(answer[20:24]) == address:
+                return name
+    return None
+
+
 class RankWatch:
     """A thread that watches over the other processes: rank 0 over all, they over rank 0.
 
@@ -156,7 +179,7 @@ class RankWatch:
         timeout_s: float,
         end: Callable[[str], None] | None = None,
     ) -> None:
-        self.where = "before the first step"
+        self.where = "the start"
         self._rank = rank
         self._peers = [_Peer(*other) for other in others]
         self._timeout_s = timeout_s
@@ -165,6 +188,7 @@ class RankWatch:
         self._at = 0
         self._most = (0, time.monotonic())  # exchanges of whoever is ahead, and since when
         self._verdict: str | None = None
+        self._limit: float | None = None
         self._taken = threading.Event()
         self._done = threading.Event()
         self._told = threading.Event()
@@ -173,6 +197,13 @@ class RankWatch:
             peer.link.settimeout(self._pause)
         self._thread = threading.Thread(target=self._watch, name="rank watch", daemon=True)
         self._thread.start()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """The block must end in time: for what waits inside Paddle without an end of its own."""
+        self._limit = time.monotonic() + seconds
+        yield
+        self._limit = None
 
     def arrive(self) -> None:
         """This process has come to an exchange.
@@ -183,17 +214,17 @@ class RankWatch:
         self._at += 1
         self.check()
 
-    def check(self, *, wait_s: float = 0.0, said: str = "") -> None:
+    def check(self, *, said: str = "", wait_s: float = _VERDICT_S) -> None:
         """Raise if a process is missing.
 
         Args:
-            wait_s: how long to wait for the verdict, where an exchange has failed.
-            said: what Paddle said of it; raised where there is no verdict.
+            said: what Paddle said of an exchange that failed; raised where there is no verdict.
+            wait_s: how long to wait for one.
 
         Raises:
             TrainingError: a process is missing (named), or ``said``.
         """
-        if wait_s:
+        if said:
             self._told.wait(wait_s)
         if self._verdict is not None:
             self._taken.set()
@@ -263,6 +294,7 @@ class RankWatch:
         return True
 
     def _restart_clocks(self, now: float) -> None:
+        # The limit of a block stays: Paddle may hold all threads meanwhile.
         for peer in self._peers:
             peer.heard = now
         self._most = (self._most[0], now)
@@ -274,6 +306,12 @@ class RankWatch:
                     f"{peer.name} has been silent for {self._timeout_s:g} s (at {self.where}): it "
                     "hangs, or the network to its machine is cut"
                 )
+        if self._limit is not None and now > self._limit:
+            self._find(
+                f"{own_name(self._rank)} did not get done with {self.where} within "
+                f"{self._timeout_s:g} s; look at the logs of all processes, and at the firewall "
+                "between the machines"
+            )
         if self._rank != 0:
             return
         most = max(self._at, *(peer.at for peer in self._peers))

@@ -9,7 +9,14 @@ from typing import Protocol
 import numpy as np
 from paddle import Tensor, nn
 
-from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors, latest, step_folders
+from ocr_pipeline.artifacts.checkpoint import CARD_NAME as CHECKPOINT_NAME
+from ocr_pipeline.artifacts.checkpoint import (
+    Checkpoint,
+    Tensors,
+    clear_run,
+    latest,
+    step_folders,
+)
 from ocr_pipeline.artifacts.dataset import CARD_NAME, Dataset
 from ocr_pipeline.assets import sha256_of
 from ocr_pipeline.config.train import TrainConfig
@@ -17,10 +24,11 @@ from ocr_pipeline.errors import TrainingError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.training.calibrate import calibrate
-from ocr_pipeline.training.distributed import Ranks, joined
-from ocr_pipeline.training.fit import Progress, Save
+from ocr_pipeline.training.distributed import ALONE, Ranks, joined
+from ocr_pipeline.training.fit import Progress, Save, awaits_evaluation
 from ocr_pipeline.training.optimizer import peak_rate
 from ocr_pipeline.training.precision import Precision, choose_device, choose_precision
+from ocr_pipeline.training.shared_dropout import share_dropout
 from ocr_pipeline.training.synced_norm import synchronise
 from ocr_pipeline.versions import made_by
 from ocr_pipeline.weights.tensors import get_weights
@@ -55,25 +63,43 @@ def begin(config: TrainConfig, progress: Progress) -> Iterator[tuple[Ranks, Prog
         yield ranks, shown, precision
 
 
-def find_last(config: TrainConfig, *, resume: bool) -> Checkpoint | None:
-    """The checkpoint to go on from; None for a new run.
+def find_last(config: TrainConfig, *, resume: bool, ranks: Ranks = ALONE) -> Checkpoint | None:
+    """The checkpoint to go on from, which rank 0 chooses; None for a new run.
 
     Raises:
-        TrainingError: ``run_dir`` is in use, holds nothing to resume, or has all its steps.
+        TrainingError: ``run_dir`` is in use, holds nothing to resume, has all its steps, or another
+            process does not see it.
     """
+    last = ranks.first(lambda: _find_last(config, resume=resume))
+    if last is not None and not (last.folder / CHECKPOINT_NAME).exists():
+        raise TrainingError(
+            f"rank {ranks.rank}: {last.folder} is not here, where rank 0 goes on from it; give a "
+            "run_dir in a folder that all machines share, or copy this checkpoint to all of them"
+        )
+    return last
+
+
+def _find_last(config: TrainConfig, *, resume: bool) -> Checkpoint | None:
+    clear_run(config.run_dir)
+    steps = step_folders(config.run_dir)
     if not resume:
-        if step_folders(config.run_dir):
+        if steps:
             raise TrainingError(
                 f"{config.run_dir}: holds a run already; say --resume to go on with it, or give "
                 "another run_dir"
             )
         return None
     last = latest(config.run_dir)
+    if last is None and steps:
+        raise TrainingError(
+            f"{config.run_dir}: ended before its first step was saved, so there is no checkpoint "
+            "to resume from; remove the folder and start without --resume"
+        )
     if last is None:
         raise TrainingError(
             f"{config.run_dir}: no checkpoint to resume from; start without --resume"
         )
-    if last.card.step >= config.steps:
+    if last.card.step >= config.steps and not awaits_evaluation(last.card, config):
         raise TrainingError(
             f"{config.run_dir}: has {last.card.step} of {config.steps} steps already; raise steps"
         )
@@ -118,6 +144,7 @@ def saver(
             dataset=manifest_sha,
             config=config.model_dump(mode="json"),
             made_by=made_by(),
+            replace=True,  # one that was saved unevaluated by a stop
         )
 
     return save
@@ -145,6 +172,7 @@ def calibrate_on(network: nn.Layer, batches: Iterator[_Batch], count: int, ranks
 def share_network(network: nn.Layer, config: TrainConfig, ranks: Ranks) -> None:
     """All processes start from the weights of the first one; see ``sync_norm`` as well."""
     ranks.start_alike(network)
+    share_dropout(network, ranks)
     if config.distributed.sync_norm:
         synchronise(network, ranks)
 

@@ -131,6 +131,7 @@ class Stepper:
         if config.average is not None:
             self._average = WeightAverage(task.network, config.average)
         self._pieces = 1  # of a batch, as far as memory has shown to suffice
+        self._restored: Tensors | None = None  # until the first step after it
 
     @property
     def skipped(self) -> int | None:
@@ -158,6 +159,7 @@ class Stepper:
             TrainingError: a loss term is not finite, or memory does not suffice for one sample.
         """
         config = self._config
+        self._restored = None
         started = time.perf_counter()
         phases = Phases(self._wait)
         if step == config.freeze.steps > 0:
@@ -183,6 +185,8 @@ class Stepper:
 
     def state(self) -> Tensors:
         """All but the weights that are saved anyway, for :meth:`restore`."""
+        if self._restored is not None:  # which Paddle 2.6 keeps to itself until a step is taken
+            return dict(self._restored)
         state = get_state(self._optimizer, self._task.network)
         state |= {f"scaler|{name}": value for name, value in self._scaler.state().items()}
         if self._average is not None:
@@ -195,9 +199,13 @@ class Stepper:
         Raises:
             TrainingError: it was trained with an average and this run has none, or the reverse.
         """
+        self._restored = dict(state)
         self._scaler.restore(taken(state, "scaler|"))
         self._pieces = int(state.pop("run|pieces", np.ones(())))
         live = taken(state, "live|")
+        if last.card.step == 0:  # nothing but the weights, which are their own average
+            self.set_mode(0)
+            return
         if (self._average is None) != (not live):
             raise TrainingError(
                 f"{last.folder}: average={self._config.average} cannot change within a run; resume "

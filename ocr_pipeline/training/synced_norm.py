@@ -11,6 +11,7 @@ from paddle import Tensor, nn
 from paddle.autograd import PyLayer, PyLayerContext
 
 from ocr_pipeline.training.distributed import Ranks
+from ocr_pipeline.training.moments import channel_moments, channel_sum
 
 
 class SyncedNorm(nn.BatchNorm2D):
@@ -63,18 +64,15 @@ class _Statistics:
 
 
 def _statistics(x: Tensor, ranks: Ranks) -> _Statistics:
-    """Each process's mean and squared deviations from it, put together (Chan et al., 1979)."""
-    own_count = x.shape[0] * x.shape[2] * x.shape[3]
-    own_mean = _sum(x) / own_count
-    away = x - own_mean.reshape([1, -1, 1, 1])
-    row = paddle.concat([paddle.full([1], own_count), own_mean, _sum(away * away)])
-    rows = ranks.rows(row.astype("float32")).astype("float64")
+    """Each process's mean and variance, put together (Chan et al., 1979)."""
+    own_count = float(x.shape[0] * x.shape[2] * x.shape[3])
+    row = paddle.concat([paddle.full([1], own_count), *channel_moments(x)])
+    rows = ranks.rows(row).astype("float64")
     channels = x.shape[1]
-    counts, means, squares = rows[:, :1], rows[:, 1 : channels + 1], rows[:, channels + 1 :]
+    counts, means, variances = rows[:, :1], rows[:, 1 : channels + 1], rows[:, channels + 1 :]
     count = counts.sum()
     mean = (means * counts).sum(axis=0) / count
-    squares = squares + counts * (means - mean) ** 2
-    variance = squares.sum(axis=0) / count
+    variance = (counts * (variances + (means - mean) ** 2)).sum(axis=0) / count
     return _Statistics(mean.astype("float32"), variance.astype("float32"), float(count))
 
 
@@ -95,22 +93,20 @@ class _Normalise(PyLayer):
         hat = (x.astype("float32") - batch.mean.reshape([1, -1, 1, 1])) * scale
         ctx.save_for_backward(hat, weight, scale)
         ctx.rest = (batch.count, ranks, x.dtype)
+        ctx.learns = [not tensor.stop_gradient for tensor in (x, weight, bias)]
         y = hat * weight.reshape([1, -1, 1, 1]) + bias.reshape([1, -1, 1, 1])
         return y.astype(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         hat, weight, scale = ctx.saved_tensor()
         count, ranks, dtype = ctx.rest
         dy = upstream[0].astype("float32")
-        of_bias, of_weight = _sum(dy), _sum(dy * hat)
+        of_bias, of_weight = channel_sum(dy), channel_sum(dy * hat)
         channels = weight.shape[0]
         both = ranks.total(paddle.concat([of_bias, of_weight])) / count
         mean, slope = (part.reshape([1, -1, 1, 1]) for part in (both[:channels], both[channels:]))
         dx = (dy - mean - hat * slope) * (weight.reshape([1, -1, 1, 1]) * scale)
-        return dx.astype(dtype), of_weight, of_bias
-
-
-def _sum(x: Tensor) -> Tensor:
-    """``[N, C, H, W]`` to ``[C]``; axis by axis: one call over all loses precision on CPU."""
-    return x.sum(axis=3).sum(axis=2).sum(axis=0)
+        gradients = (dx.astype(dtype), of_weight, of_bias)
+        # Paddle wants None where none is asked for.
+        return tuple(g if wanted else None for g, wanted in zip(gradients, ctx.learns, strict=True))

@@ -113,8 +113,10 @@ def test_only_the_fresh_branch_learns_while_the_rest_is_frozen(
     train_detector(settings, Silent())
     start, end = (Checkpoint.load(folder).weights() for folder in step_folders(settings.run_dir))
     for name, value in start.items():
-        stood = np.array_equal(value, end[name])
-        assert stood == name.startswith(("backbone.", "neck.")), name
+        frozen = name.startswith(("backbone.", "neck."))
+        if not frozen and name.endswith(("._mean", "._variance")):
+            continue  # calibrated on this very batch, so they may stay
+        assert np.array_equal(value, end[name]) == frozen, name
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(

@@ -110,6 +110,7 @@ def run(
             started_from="nothing",
             config={},
             made_by={},
+            replace=True,
         )
 
     last = latest(settings.run_dir) if resume else None

@@ -91,7 +91,8 @@ def test_a_run_leaves_exactly_these_files(unbroken: RecTrainConfig) -> None:
     golden = ["golden/00.png", "golden/01.png"]
     best = {"charset.txt", "checkpoint.json", "model.safetensors", *golden}
     steps = sorted(path.name for path in run.iterdir())
-    assert set(steps) <= {"metrics.jsonl", "step-000000", f"step-{STEPS:06d}"}
+    reports = {"report.html", "report.json"}
+    assert set(steps) == reports | {"metrics.jsonl", "step-000000", f"step-{STEPS:06d}"}
     last = run / f"step-{STEPS:06d}"
     files = {p.relative_to(last).as_posix() for p in last.rglob("*") if p.is_file()}
     assert files == best | {"train_state.safetensors"}
