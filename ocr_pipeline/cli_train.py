@@ -72,6 +72,7 @@ def _train(settings: "RecTrainConfig | DetTrainConfig", *, resume: bool, report:
     from ocr_pipeline.evaluation.report_run import report_run
     from ocr_pipeline.progress import TrainingDisplay, metrics_sentence
     from ocr_pipeline.training import train_detector, train_recognizer
+    from ocr_pipeline.training.distributed import is_first_process
 
     with TrainingDisplay(_out) as display:
         best: Checkpoint
@@ -79,6 +80,8 @@ def _train(settings: "RecTrainConfig | DetTrainConfig", *, resume: bool, report:
             best = train_detector(settings, display, resume=resume)
         else:
             best = train_recognizer(settings, display, resume=resume)
+    if not is_first_process():
+        return
     _say(f"best: {best.folder}  {metrics_sentence(best.card.metrics)}  (step {best.card.step})")
     if report:
         _say(f"report: {report_run(settings.run_dir)}")

@@ -27,6 +27,7 @@ from ocr_pipeline.config.serve import ServeConfig
 
 PAGES = [
     "README.md",
+    "docs/distributed.md",
     "docs/evaluation.md",
     "docs/linter.md",
     "docs/loader.md",
@@ -185,6 +186,7 @@ def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
             continue  # runs below, against the service that the page starts
         name = Path(words[1]).stem
         name = words[2] if name == "benchmark" else name
+        name = "train" if "paddle.distributed.launch" in words else name
         if name == "serve":
             with served(sandbox, line) as port:
                 for later in lines[number + 1 :]:

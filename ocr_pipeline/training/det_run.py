@@ -120,7 +120,7 @@ def _ready(
     *,
     resume: bool,
 ) -> Ready:
-    last = ranks.first(lambda: find_last(config, resume=resume))
+    last = find_last(config, resume=resume, ranks=ranks)
     dataset = Dataset.load(config.dataset)
     if dataset.manifest.task != "det":
         raise ArtifactError(

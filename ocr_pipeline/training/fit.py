@@ -274,7 +274,7 @@ class _StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not (self._patient and self.received):
+        if not self._patient:
             for number, handler in self._previous.items():
                 signal.signal(number, handler)
 

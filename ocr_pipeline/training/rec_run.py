@@ -140,7 +140,7 @@ def _ready(
     *,
     resume: bool,
 ) -> Ready:
-    last = ranks.first(lambda: find_last(config, resume=resume))
+    last = find_last(config, resume=resume, ranks=ranks)
     dataset = Dataset.load(config.dataset)
     charset = dataset.characters()
     model = _resumed(config, last, dataset) if last else _started(config, charset, progress)

@@ -68,6 +68,7 @@ class RecTask:
 
         The mean of these over all processes is that of all their lines.
         """
+        self._ranks.expect(int(batch.images.shape[0]), batch.share)
         terms = self._terms(batch)
         if batch.share == 1.0:
             return terms

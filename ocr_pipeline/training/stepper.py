@@ -147,7 +147,7 @@ class Stepper:
     ) -> StepDone:
         """Take the step that comes after ``step`` steps.
 
-        Its chance follows from (seed, step, rank) alone.
+        Its chance follows from (seed, step) alone.
 
         Args:
             step: from 0.
@@ -219,7 +219,8 @@ class Stepper:
     def _gradients(self, step: int, batches: Sequence[Any], phases: Phases) -> dict[str, float]:
         """Forward and backward; with smaller pieces, from the start, where memory runs out."""
         while True:
-            paddle.seed(self._config.seed * 1_000_003 + step + self._ranks.rank * 1_000_000_007)
+            # The same in all processes: each takes its rows of what they draw.
+            paddle.seed(self._config.seed * 1_000_003 + step)
             try:
                 return self._accumulated(batches, phases)
             except (MemoryError, RuntimeError, SystemError) as error:
