@@ -133,7 +133,8 @@ def sandbox(root: Path, tmp_path_factory: pytest.TempPathFactory, released_weigh
         "python scripts/render.py --config configs/0_render_display.yaml "
         "out=data/wire_tags train_lines=20 val_lines=2 train_pages=8 val_pages=1",
     )
-    shutil.copytree(folder / "data/wire_tags", folder / "data/pages")
+    for same in ("pages", "game_quest_ui"):
+        shutil.copytree(folder / "data/wire_tags", folder / "data" / same)
     shutil.copytree(folder / "data/slips", folder / "data/cn_plates")
     shutil.move(folder / "data/cn_plates/labels.txt", folder / "data/cn_plates/rec_train.txt")
     return folder
@@ -174,7 +175,7 @@ def served(folder: Path, command: str) -> Iterator[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
     lines = commands(root / page)
