@@ -8,7 +8,7 @@ PYTHON26 ?= python3.11
 VENV26 ?= .venv-paddle26
 PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow test-paddle26 lint setup setup-paddle26 lock clean
+.PHONY: demo test test-slow test-long test-paddle26 lint setup setup-paddle26 lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,7 +44,10 @@ test: setup
 	@$(RUN) -m pytest $(TWO)
 
 test-slow: setup
-	@$(RUN) -m pytest -m slow -rP --durations=10
+	@$(RUN) -m pytest $(TWO) -m 'slow and not long' --durations=10
+
+test-long: setup
+	@$(RUN) -m pytest $(TWO) -m long --durations=10
 
 test-paddle26: setup-paddle26
 	@$(VENV26)/bin/python -m pytest $(TWO) tests/artifacts tests/config tests/models tests/ops \

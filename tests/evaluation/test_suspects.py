@@ -266,6 +266,7 @@ def planted(texts: Sequence[str], count: int, seed: int) -> dict[int, str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_of_100_planted_errors_80_are_among_the_first_200(released_weights: None) -> None:

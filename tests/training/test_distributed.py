@@ -254,6 +254,7 @@ def test_two_processes_learn_what_one_learns_with_the_doubled_batch(
     assert largest_difference(losses(unlike.run_dir), losses(alone.run_dir)) > 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("model", ["ppocrv6_tiny_rec", "ppocrv6_small_rec"])
@@ -273,7 +274,9 @@ def test_so_do_they_from_a_released_model(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("killed", "workers"), [(0, 0), (1, 1)])
+@pytest.mark.parametrize(
+    ("killed", "workers"), [pytest.param(0, 0, marks=pytest.mark.long), (1, 1)]
+)
 def test_a_killed_process_is_named_and_the_run_resumes(
     killed: int, workers: int, dataset: Path, root: Path, tmp_path: Path, together: Path
 ) -> None:
@@ -290,6 +293,7 @@ def test_a_killed_process_is_named_and_the_run_resumes(
     assert losses(settings.run_dir) == losses(together)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_under_the_launcher_a_killed_process_ends_the_job(
@@ -305,6 +309,7 @@ def test_under_the_launcher_a_killed_process_ends_the_job(
     assert "error: rank 1 (process " in (tmp_path / "log/workerlog.0").read_text("utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("hung", [0, 1])
@@ -325,6 +330,7 @@ def test_a_hung_process_is_named_after_the_timeout(
     assert 28 < took < 60
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("told", [0, 1])
@@ -345,6 +351,7 @@ def test_a_signal_to_one_process_stops_and_saves_all(
     assert losses(settings.run_dir) == losses(together)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("who", "expected"), [("launcher", 15), ("rank 1", 130)])
@@ -428,7 +435,9 @@ def on_two_nodes(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("ips", [False, True], ids=["master", "ips"])
+@pytest.mark.parametrize(
+    "ips", [False, pytest.param(True, marks=pytest.mark.long)], ids=["master", "ips"]
+)
 def test_two_nodes_train_together(
     ips: bool, nodes: list[Node], dataset: Path, root: Path, tmp_path: Path, together: Path
 ) -> None:
@@ -440,6 +449,7 @@ def test_two_nodes_train_together(
     assert losses(settings.run_dir) == losses(together)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_cut_cable_is_noticed_on_both_sides(

@@ -63,7 +63,13 @@ def dataset(lines: Path, out: Path, model: str) -> Dataset:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", RECOGNIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        RECOGNIZERS[0],
+        *(pytest.param(name, marks=pytest.mark.long) for name in RECOGNIZERS[1:]),
+    ],
+)
 def test_thirty_steps_improve_every_released_recognizer(
     name: str, lines: Path, tmp_path: Path
 ) -> None:

@@ -475,6 +475,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, released_weights: None) -> P
     return prepare(values, None).folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_broken_detector_run_equals_an_unbroken_one(
