@@ -26,6 +26,7 @@ from ocr_pipeline.weights.source import recognizer_rules
 from tests.conftest import Silent
 
 STEPS, BATCH, LR = 30, 8, 1e-4
+COLLAPSED_AFTER = 10
 RECOGNIZERS = [name for name, release in RELEASES.items() if release.spec.task == "rec"]
 
 
@@ -118,7 +119,7 @@ def test_folded_weights_with_leftover_normalisations_collapse(lines: Path, tmp_p
     optim = OptimConfig(lr=LR, warmup_steps=2)
     optimizer = build_optimizer(model.network, optim)
     model.network.train()
-    for step, batch in enumerate(itertools.islice(batches.from_step(0), STEPS)):
+    for step, batch in enumerate(itertools.islice(batches.from_step(0), COLLAPSED_AFTER)):
         optimizer.set_lr(learning_rate(step, steps=STEPS, config=optim))
         paddle.seed(step)
         task.loss(batch)["total"].backward()
