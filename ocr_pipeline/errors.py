@@ -53,6 +53,10 @@ class TrainingError(OcrPipelineError):
     """Training cannot start or cannot go on."""
 
 
+class NotFiniteError(TrainingError):
+    """The loss became infinite or no number."""
+
+
 class TrainingInterruptedError(OcrPipelineError):
     """Training was stopped by a signal; its state is saved. Exit code of a shell: 128 + SIGINT."""
 

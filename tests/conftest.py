@@ -1,6 +1,7 @@
 """What several tests stand on: released weights, models exported once, pictures of the project."""
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from ocr_pipeline.paddle_environment import keep_freed_memory, set_paddle_enviro
 os.environ.setdefault("GLOG_minloglevel", "2")
 set_paddle_environment()
 keep_freed_memory()
+
+# A shell's background job is started with Ctrl-C ignored, and so would be all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from ocr_pipeline.stock import exported_folder  # noqa: E402
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, released_file  # noqa: E402

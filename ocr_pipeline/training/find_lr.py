@@ -10,7 +10,7 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from ocr_pipeline.errors import TrainingError
+from ocr_pipeline.errors import NotFiniteError, TrainingError
 from ocr_pipeline.training.ready import Ready
 
 LOWEST, HIGHEST = 1e-6, 1e-1
@@ -72,10 +72,10 @@ def find_rate(ready: Ready, *, steps: int, on_step: Callable[[int, int], None]) 
     for step, rate in enumerate(wanted):
         try:
             done = stepper.take(_STEPS_PER_ROUND + step, batches, lr=rate)
-        except TrainingError:
+        except NotFiniteError:
             if step < _STEPS_PER_ROUND:
                 raise
-            diverged = True  # not finite any more
+            diverged = True
             break
         losses.append(max(_FLOOR, done.terms["total"]) / before[step % _STEPS_PER_ROUND])
         smoothed.append(float(np.exp(np.mean(np.log(losses[-_STEPS_PER_ROUND:])))))

@@ -12,7 +12,7 @@ from paddle import Tensor, nn
 
 from ocr_pipeline.artifacts.checkpoint import Checkpoint, Tensors
 from ocr_pipeline.config.train import TrainConfig
-from ocr_pipeline.errors import TrainingError
+from ocr_pipeline.errors import NotFiniteError, TrainingError
 from ocr_pipeline.training.average import WeightAverage
 from ocr_pipeline.training.distributed import ALONE, Ranks
 from ocr_pipeline.training.freeze import Freezer
@@ -156,7 +156,8 @@ class Stepper:
             lr: learning rate; None: that of the schedule.
 
         Raises:
-            TrainingError: a loss term is not finite, or memory does not suffice for one sample.
+            NotFiniteError: a loss term is infinite or no number.
+            TrainingError: memory does not suffice for one sample.
         """
         config = self._config
         self._restored = None
@@ -281,7 +282,7 @@ def taken(state: Tensors, prefix: str) -> Tensors:
 def _check_finite(values: Mapping[str, float], step: int) -> None:
     if not all(np.isfinite(value) for value in values.values()):
         named = ", ".join(f"{name}={value:g}" for name, value in values.items())
-        raise TrainingError(
+        raise NotFiniteError(
             f"step {step + 1}: the loss is not finite ({named}); lower optim.lr, or set "
             "amp.enabled=false to see whether mixed precision is the cause"
         )

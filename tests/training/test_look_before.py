@@ -1,6 +1,7 @@
 """What is looked at before a training: memory, batches, rates, where the time goes."""
 
 import json
+import math
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
@@ -229,6 +230,26 @@ def test_the_rate_test_stops_where_the_loss_explodes() -> None:
     assert found.rates[-1] < 0.1
     with pytest.raises(TrainingError, match="of 23 steps tells nothing; take at least 24"):
         find_rate(ready(Sum()), steps=23, on_step=quiet)
+
+
+def test_the_rate_test_ends_at_a_loss_that_is_no_number_and_at_no_other_error() -> None:
+    class Fails(Sum):
+        def __init__(self, error: Exception | None) -> None:
+            super().__init__()
+            self.taken = 0
+            self.error = error
+
+        def loss(self, batch: Noise) -> dict[str, Tensor]:
+            self.taken += 1
+            if self.taken <= 20:
+                return super().loss(batch)
+            if self.error is not None:
+                raise self.error
+            return {"total": super().loss(batch)["total"] * math.inf}
+
+    assert find_rate(ready(Fails(None)), steps=40, on_step=quiet).diverged
+    with pytest.raises(TrainingError, match="^a worker is gone$"):
+        find_rate(ready(Fails(TrainingError("a worker is gone"))), steps=40, on_step=quiet)
 
 
 def test_a_profile_tells_shares_and_leaves_a_trace(

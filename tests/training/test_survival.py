@@ -519,8 +519,8 @@ def test_a_broken_detector_run_equals_an_unbroken_one(
     ("fate", "status"),
     [
         # Its first worker is that of the calibration.
-        (Fate("fork", 1, signal=signal.SIGTERM, delay_s=0.3), -signal.SIGTERM),
-        (Fate("fork", 1, signal=signal.SIGINT, delay_s=0.3), 130),
+        (Fate("fork", 1, signal=signal.SIGTERM, delay_s=0.02), -signal.SIGTERM),
+        (Fate("fork", 1, signal=signal.SIGINT, delay_s=0.02), 130),
         # The first tensors are those of step 0.
         (Fate("model.safetensors", 1, signal=signal.SIGTERM), -signal.SIGTERM),
     ],
