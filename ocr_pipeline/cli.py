@@ -224,23 +224,57 @@ def export(
     out: Annotated[Path, typer.Argument(help="folder of the exported model")],
     overrides: Overrides = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="runtimes: static,onnx,openvino,lite,tensorrt; as `to=[...]`"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="numbers: fp32,bf16,fp16,int8; as `precision=[...]`")
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="measures on its validation part, calibrates INT8 on its training part"),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write the parity table to this Markdown file")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="name in logs and answers")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Stage 3: freeze a model for serving; refused if it does not say the same."""
+    """Stage 3: freeze a model for serving; refused if one form does not say the same."""
     from ocr_pipeline.config.export import ExportConfig
-    from ocr_pipeline.export import export_static
+    from ocr_pipeline.export import export_model, parity_table
     from ocr_pipeline.weights.source import load_trainable
 
-    settings: ExportConfig = load_config(TypeAdapter(ExportConfig), config, overrides or [])
-    model = export_static(load_trainable(source), out, settings, name=name, replace=overwrite)
-    for backend, parity in model.card.backends.items():
+    named = {"to": to, "precision": precision}
+    words = [f"{key}=[{value}]" for key, value in named.items() if value is not None]
+    words += [f"dataset={dataset}"] if dataset is not None else []
+    settings: ExportConfig = load_config(
+        TypeAdapter(ExportConfig), config, [*words, *(overrides or [])]
+    )
+    with _err.status("loading") as status:
+        model = export_model(
+            load_trainable(source),
+            out,
+            settings,
+            name=name,
+            replace=overwrite,
+            on_step=status.update,
+        )
+    for variant, parity in model.card.backends.items():
+        drop = parity.drop
+        lost = ""
+        if drop is not None:
+            lost = f"; {drop.metric} {drop.value:.1f} % of {drop.reference:.1f} %"
         _out.print(
-            f"[green]passed[/] {backend}: largest difference {parity.max_abs_diff:.1e} (allowed "
-            f"{parity.tolerance:g}), same result on {parity.pictures} golden pictures",
+            f"[green]passed[/] {variant}: largest difference {parity.max_abs_diff:.1e} (allowed "
+            f"{parity.tolerance:g}), same result on {parity.pictures} golden pictures{lost}",
             highlight=False,
             soft_wrap=True,
         )
+    if report is not None:
+        report.write_text(parity_table(model), encoding="utf-8")
+        _out.print(f"report: {report}", highlight=False, soft_wrap=True)
     _out.print(f"exported: {out}", highlight=False, soft_wrap=True)
 
 

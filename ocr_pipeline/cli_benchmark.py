@@ -158,6 +158,65 @@ def loader_memory(
     typer.echo(json.dumps([result._asdict() for result in results]))
 
 
+@app.command()
+def pages(
+    against: Annotated[
+        str,
+        typer.Option(
+            help="rapidocr-openvino, rapidocr-openvino-cls, rapidocr-onnxruntime, paddleocr, "
+            "faster-paddle, rapidocrlite, with commas between; none: our side alone"
+        ),
+    ] = "",
+    size: Annotated[
+        Literal["small", "tiny"], typer.Option(help="of the released v6 networks, on all sides")
+    ] = "small",
+    det: Annotated[str, typer.Option(help="our detector, instead: released name or folder")] = "",
+    rec: Annotated[str, typer.Option(help="our recognizer, instead")] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--pages", help="pictures with truth files; none: pages are drawn"),
+    ] = None,
+    variant: Annotated[
+        str, typer.Option(help="runtime and precision of ours; a side for each")
+    ] = "auto",
+    det_rule: Annotated[
+        str,
+        typer.Option(
+            help="size of our detector's input: own, rapidocr, faster-paddle; a side each"
+        ),
+    ] = "own",
+    threads: Annotated[int, typer.Option(min=1, help="of each side")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="measured readings of each picture")] = 3,
+    warmup: Annotated[int, typer.Option(min=0, help="readings of each picture before")] = 1,
+    drawn: Annotated[int, typer.Option(min=1, help="pages to draw without --pages")] = 10,
+    profile: Annotated[bool, typer.Option(help="also where our milliseconds go")] = True,
+) -> None:
+    """Whole pages on CPU: our reader and others take turns, picture by picture."""
+    from ocr_pipeline.benchmarks.pages import PagesPlan, run_pages
+    from ocr_pipeline.benchmarks.pages_report import as_markdown, summary
+    from ocr_pipeline.paddle_environment import paddle_environment
+    from ocr_pipeline.progress import counting
+
+    plan = PagesPlan(
+        against=against,
+        size=size,
+        det=det,
+        rec=rec,
+        pages=folder,
+        variants=variant,
+        det_rules=det_rule,
+        threads=threads,
+        rounds=rounds,
+        warmup=warmup,
+        drawn=drawn,
+        profile=profile,
+    )
+    with counting(_err, "readings") as on_progress:
+        report = run_pages(plan, paddle_environment(), on_progress=on_progress)
+    _out.print(as_markdown(report), highlight=False, soft_wrap=True, markup=False)
+    typer.echo(json.dumps(summary(report), ensure_ascii=False))
+
+
 def _table(results: "Sequence[SideResult]") -> Table:
     table = Table()
     table.add_column("side")

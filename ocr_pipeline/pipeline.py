@@ -6,7 +6,7 @@ from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.config.train import RecTrainConfig
-from ocr_pipeline.export import export_static
+from ocr_pipeline.export import export_model
 from ocr_pipeline.preprocess import prepare
 from ocr_pipeline.training import train_recognizer
 from ocr_pipeline.training.fit import Progress
@@ -24,4 +24,4 @@ def run_pipeline(
     charset, image = recognizer_rules(preparing.model)
     prepare(preparing, charset, image=image)
     checkpoint = train_recognizer(training, progress)
-    return export_static(load_trainable(str(checkpoint.folder)), exported, exporting)
+    return export_model(load_trainable(str(checkpoint.folder)), exported, exporting)

@@ -10,8 +10,10 @@ from ocr_pipeline.artifacts.checkpoint import CARD_NAME as CHECKPOINT_CARD
 from ocr_pipeline.artifacts.checkpoint import step_folders
 from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.assets import cache_dir, sha256_of
-from ocr_pipeline.config.export import ExportConfig
+from ocr_pipeline.config.export import ExportConfig, Target
+from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import ArtifactError
+from ocr_pipeline.inference.openvino_engine import computes_bf16
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, official_caches, released_name
 
 
@@ -45,17 +47,33 @@ def exported_folder(source: str, on_export: Callable[[str], None] | None = None)
             "ocr_pipeline[train], or give a folder made by scripts/export.py"
         )
     key = name or f"{path.resolve().name}-{_digest(path)[:16]}"
-    folder = cache_dir() / "exported" / ocr_pipeline.__version__ / key
+    forms = forms_here()
+    kind = "-".join([ocr_pipeline.__version__, *forms.to, *forms.precision])
+    folder = cache_dir() / "exported" / kind / key
     if not folder.exists():
         # Not at the top: a service that is given folders needs neither networks nor onnx.
-        from ocr_pipeline.export import export_static
+        from ocr_pipeline.export import export_model
         from ocr_pipeline.weights.source import load_trainable
 
         model = load_trainable(str(path) if name is None else name)
         if on_export is not None:
             on_export(source)
-        export_static(model, folder, ExportConfig(), name=name or path.resolve().name)
+        export_model(model, folder, forms, name=name or path.resolve().name)
     return folder
+
+
+def forms_here() -> ExportConfig:
+    """Every form that can be made, checked and run with what is installed on this machine."""
+    if importlib.util.find_spec("paddle2onnx") is None:
+        return ExportConfig()
+    to: list[Target] = ["static"]
+    precision: list[Precision] = ["fp32"]
+    if importlib.util.find_spec("onnxruntime") is not None:
+        to.append("onnx")
+    if importlib.util.find_spec("openvino") is not None:
+        to.append("openvino")
+        precision += ["bf16"] if computes_bf16() else []
+    return ExportConfig(to=tuple(to), precision=tuple(precision))
 
 
 def _downloaded(name: str) -> Path:

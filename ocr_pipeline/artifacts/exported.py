@@ -32,6 +32,24 @@ class GoldenBoxes(Config):
     scores: list[float]
 
 
+class Drop(Config):
+    """What a backend loses on the validation part; percent and percentage points."""
+
+    metric: Literal["exact", "hmean"]
+    """Lines that are read without a fault after normalisation; or regions found (ICDAR)."""
+    samples: int
+    """How many were compared."""
+    reference: float
+    """Of the checkpoint's own numbers."""
+    value: float
+    """Of this backend."""
+    low: float
+    high: float
+    """Ends of the 95 % interval of (value - reference), bootstrap over pairs."""
+    differing: int
+    """Samples with another text, or other boxes."""
+
+
 class Parity(Config):
     """How far a backend is from the checkpoint on the golden pictures."""
 
@@ -39,22 +57,29 @@ class Parity(Config):
     """Largest difference of a probability."""
     tolerance: float
     """The limit it was held to."""
+    mean_abs_diff: float
+    """Mean over time steps (of the class that differs most) or pixels."""
+    mean_tolerance: float
+    """The limit it was held to."""
     same_result: bool
-    """Every text (recognizer) or every box within 1 px (detector) is the same."""
+    """Every text (recognizer) or every box (detector) is the same; how nearly, see
+    :data:`~ocr_pipeline.inference.load.CLOSENESS`."""
     pictures: int
     """How many golden pictures were compared."""
+    drop: Drop | None = None
+    """On the validation part of a dataset, where one was given."""
 
 
 class ExportedCard(Card):
     """The card of an exported model."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     """Name of the model, for logs and answers of the service."""
     model: ModelSpec
     """Network, input and output rules: all that the service needs to know."""
     backends: dict[str, Parity]
-    """Sub-folder of each backend to its parity figures."""
+    """Name of each variant, e.g. openvino-bf16, to its parity figures."""
     golden: list[GoldenLine] | list[GoldenBoxes]
     """The checkpoint's answer on each golden picture."""
     checkpoint: str

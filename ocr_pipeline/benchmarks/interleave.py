@@ -31,11 +31,13 @@ class Side:
         name: in tables and messages.
         command: of the worker.
         environment: what is added to ours; an empty value takes a variable away.
+        if_slow: what to do where it does not answer in time.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    if_slow: str = "take a smaller --batch or --width"
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,22 @@ class Worker:
 
     def step(self) -> Step:
         """Let it take one step while nobody else does."""
+        return Step(**self.ask("step"))
+
+    def ask(self, request: str) -> dict[str, Any]:
+        """Send one line and wait for the answer to it."""
         try:
-            _pipe(self._process.stdin).write("step\n")
+            _pipe(self._process.stdin).write(f"{request}\n")
             _pipe(self._process.stdin).flush()
         except OSError:
             raise TrainingError(self._end()) from None
-        return Step(**self._answer(STEP_TIMEOUT_S))
+        return self._answer(STEP_TIMEOUT_S)
 
     def _answer(self, timeout_s: float) -> dict[str, Any]:
         stdout = _pipe(self._process.stdout)
         if not select.select([stdout], [], [], timeout_s)[0]:
             raise TrainingError(
-                f"side {self.side.name!r}: no answer within {timeout_s:g} s; take a smaller "
-                "--batch or --width"
+                f"side {self.side.name!r}: no answer within {timeout_s:g} s; {self.side.if_slow}"
             )
         line = stdout.readline()
         if not line:
@@ -174,16 +179,32 @@ def serve_steps(take: Callable[[], float], said: Mapping[str, Any], answers: Tex
         said: facts about this side.
         answers: from :func:`protocol`.
     """
-    print(json.dumps(said), file=answers, flush=True)
-    for _ in sys.stdin:
+
+    def step(_request: str) -> dict[str, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         loss = take()
-        answer = {
+        return {
             "seconds": time.perf_counter() - wall,
             "cpu_seconds": time.process_time() - cpu,
             "loss": loss,
         }
-        print(json.dumps(answer), file=answers, flush=True)
+
+    serve(step, said, answers)
+
+
+def serve(
+    answer: Callable[[str], Mapping[str, Any]], said: Mapping[str, Any], answers: TextIO
+) -> None:
+    """In a worker: say what this side is, then answer each line on stdin.
+
+    Args:
+        answer: from a line, without its end, to plain values.
+        said: facts about this side.
+        answers: from :func:`protocol`.
+    """
+    print(json.dumps(said), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(answer(line.rstrip("\n"))), file=answers, flush=True)
 
 
 def _environment(added: Mapping[str, str]) -> dict[str, str]:

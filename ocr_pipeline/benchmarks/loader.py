@@ -15,7 +15,6 @@ For rec both also encode labels: ours for CTC, ppocr's for CTC and for its NRTR 
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -26,13 +25,14 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from ocr_pipeline.artifacts.dataset import Dataset, DetSample, RecSample, Region, SourceCard
-from ocr_pipeline.assets import cache_dir, fetch_wheel, sha256_of
+from ocr_pipeline.assets import fetch_wheel
+from ocr_pipeline.benchmarks.environments import REQUIREMENTS, peer_python
 from ocr_pipeline.benchmarks.interleave import Side, Step, take_turns
 from ocr_pipeline.benchmarks.pausing import paused
 from ocr_pipeline.benchmarks.ppocr import PPOCR, ppocr_folder
 from ocr_pipeline.benchmarks.statistics import Ratio, median_ratio
 from ocr_pipeline.config.sources import SourceConfig, StorageConfig
-from ocr_pipeline.errors import AssetError, ConfigError, DataError, ImageError
+from ocr_pipeline.errors import ConfigError, DataError, ImageError
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.decode import read_image
 from ocr_pipeline.preprocess.sources import RawSample, open_source
@@ -47,10 +47,8 @@ HEIGHTS = (32, 48, 64)
 MAX_LABEL = 25
 """Longest label that ppocr's configuration takes, characters."""
 _ROOT = Path(__file__).parents[2]
-_REQUIREMENTS = _ROOT / "requirements" / "ppocr-data.txt"
+_REQUIREMENTS = REQUIREMENTS / "ppocr-data.txt"
 _DICTIONARY = Path("ppocr", "utils", "ppocr_keys_v1.txt")
-_PEER_VERSION = (3, 11)
-_INSTALL_TIMEOUT_S = 1800
 _FEWEST = 8
 
 
@@ -170,7 +168,7 @@ def run_loader(
         DataError: the list cannot be read, or holds too few samples that both sides can use.
         TrainingError: a side fails.
     """
-    python = peer_python()
+    python = peer_python(_REQUIREMENTS)
     sources = _peer_sources()
     with tempfile.TemporaryDirectory(prefix="loader-") as scratch:
         material = write_material(plan, sources / _DICTIONARY, Path(scratch))
@@ -245,53 +243,6 @@ def summary(plan: LoaderPlan, found: Sequence[LoaderResult]) -> dict[str, Any]:
         )
     first = {key: value for key, value in settings[0].items() if key != "setting"}
     return {"task": plan.task, "workers": plan.workers, **first, "settings": settings}
-
-
-def peer_python() -> Path:
-    """Return the interpreter of an environment with what ``ppocr.data`` needs; made once, cached.
-
-    Raises:
-        AssetError: this is no checkout of the sources, another Python, or pip cannot install it.
-    """
-    if not _REQUIREMENTS.is_file():
-        raise AssetError(
-            f"{_REQUIREMENTS}: absent; this benchmark needs the project's source tree: run it there"
-        )
-    target = cache_dir() / "environments" / f"ppocr-data-{sha256_of(_REQUIREMENTS)[:16]}"
-    python = target / "bin" / "python"
-    if python.is_file():
-        return python
-    if sys.version_info[:2] != _PEER_VERSION:
-        raise AssetError(
-            f"ppocr's data pipeline is pinned for Python {'.'.join(map(str, _PEER_VERSION))}, this "
-            f"is {sys.version_info[0]}.{sys.version_info[1]}; run the benchmark with that one"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".make-") as scratch:
-        made = Path(scratch) / "environment"
-        _run([sys.executable, "-m", "venv", "--without-pip", str(made)])
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
-        install = ["install", "--quiet", "--require-hashes", "--only-binary=:all:", "--requirement"]
-        _run([*pip, str(made / "bin" / "python"), *install, str(_REQUIREMENTS)])
-        made.replace(target)  # only its interpreter is used, and that may be moved
-    return python
-
-
-def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S, check=False
-        )
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"exit code {done.returncode}"
-        failed = done.returncode != 0
-    except subprocess.TimeoutExpired:
-        failed, reason = True, f"no answer within {_INSTALL_TIMEOUT_S} s"
-    if failed:
-        raise AssetError(
-            f"the environment of ppocr's data pipeline cannot be made ({reason}); check the "
-            f"network, pip's settings and the space below {cache_dir()}"
-        )
 
 
 def _peer_sources() -> Path:

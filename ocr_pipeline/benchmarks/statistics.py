@@ -1,4 +1,4 @@
-"""Medians of two sides that took turns, and how sure their ratio is."""
+"""Two sides that took turns: medians, ratios, and how sure a ratio is."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,3 +41,32 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 
     low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
     value = np.median(pairs[0]) / np.median(pairs[1])
     return Ratio(float(value), float(low), float(high))
+
+
+def median_of_ratios(
+    theirs: Sequence[Sequence[float]], ours: Sequence[Sequence[float]], *, seed: int = 0
+) -> Ratio:
+    """Return the median over pictures of theirs / ours, each the median of its rounds.
+
+    Every picture counts the same, however long it takes. The interval is that of other pictures of
+    the same kind: pictures are drawn, not rounds.
+
+    Args:
+        theirs: seconds by picture and round.
+        ours: the same pictures.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: no pictures, not the same number on both sides, or one without a round.
+    """
+    if not ours or len(ours) != len(theirs) or not all((*ours, *theirs)):
+        raise ValueError(
+            f"{len(ours)} pictures of one side and {len(theirs)} of the other; needed: the same "
+            "ones, at least one, each with at least one round"
+        )
+    ratios = np.array(
+        [np.median(first) / np.median(second) for first, second in zip(theirs, ours, strict=True)]
+    )
+    drawn = np.random.default_rng(seed).integers(len(ratios), size=(_DRAWS, len(ratios)))
+    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
+    return Ratio(float(np.median(ratios)), float(low), float(high))

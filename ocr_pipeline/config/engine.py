@@ -2,17 +2,34 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
 from ocr_pipeline.config.base import Config
+from ocr_pipeline.config.variant import Variant
+from ocr_pipeline.errors import ConfigError
+
+AUTO = "auto"
 
 
 class EngineConfig(Config):
-    """Settings of an inference engine; none of them changes what is read."""
+    """Settings of an inference engine."""
 
+    variant: str = AUTO
+    """Runtime and precision, e.g. openvino-bf16; auto: the fastest on this machine of those that
+    the model was exported for and that pass its self-test here."""
     device: Literal["cpu", "gpu"] = "cpu"
     """Where the network runs."""
     threads: PositiveInt = 2
     """CPU threads of one engine."""
     rec_batch: PositiveInt = 8
     """Text lines of one width that are recognised together, at most."""
+
+    @field_validator("variant")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name != AUTO:
+            try:
+                Variant.parse(name)
+            except ConfigError as error:
+                raise ValueError(f"{error}, or auto") from None
+        return name

@@ -12,8 +12,8 @@ from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
 from ocr_pipeline.config.sources import Task
 from ocr_pipeline.errors import ArtifactError, DataError
+from ocr_pipeline.inference.choose import load_detector, load_recognizer
 from ocr_pipeline.inference.detector import Detector
-from ocr_pipeline.inference.load import load_detector, load_recognizer
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.models.engine import NetworkEngine
 from ocr_pipeline.ops.decode import BGRImage, read_image

@@ -1,5 +1,6 @@
 """Stage 3: freeze a checkpoint, and prove that it still says the same."""
 
-from ocr_pipeline.export.static import export_static
+from ocr_pipeline.export.report import parity_table
+from ocr_pipeline.export.run import export_model
 
-__all__ = ["export_static"]
+__all__ = ["export_model", "parity_table"]

@@ -36,22 +36,29 @@ class TurningRecognizer(Recognizer):
         )
         self.config = config
 
-    def recognize(self, lines: Sequence[BGRImage]) -> list[OrientedLine]:
-        """See :meth:`Recognizer.recognize`; what is read on a line follows from it alone."""
-        upright = super().recognize(lines)
-        results = [OrientedLine(line.text, line.confidence) for line in upright]
+    def recognize(
+        self, lines: Sequence[BGRImage], *, emissions: bool = False
+    ) -> list[OrientedLine]:
+        """See :meth:`Recognizer.recognize`; what is read on a line follows from it alone.
+
+        The emissions of a turned line are those of the turned picture.
+        """
+        upright = super().recognize(lines, emissions=emissions)
+        results = [OrientedLine(line.text, line.confidence, line.emissions) for line in upright]
         unsure = [
             index
             for index, line in enumerate(upright)
             if self.config.enabled and line.confidence < self.config.unsure_below
         ]
-        turned = super().recognize([turn(lines[index]) for index in unsure])
+        turned = super().recognize([turn(lines[index]) for index in unsure], emissions=emissions)
         for index, line in zip(unsure, turned, strict=True):
             # Where nothing is read upright there is rarely text at all: only a sure reading counts.
             empty = not upright[index].text
             needed = self.config.unsure_below if empty else self.config.margin
             if line.confidence > upright[index].confidence + needed:
-                results[index] = OrientedLine(line.text, line.confidence, turned=True)
+                results[index] = OrientedLine(
+                    line.text, line.confidence, line.emissions, turned=True
+                )
         return results
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.errors import EngineError
 
-FOLDER = "paddle"
-"""Sub-folder of an exported model."""
 _ONEDNN_SHAPES = 16
 """Input shapes whose oneDNN primitives are kept; unset, they would be kept for ever."""
 _GPU_MEMORY_MB = 512
@@ -64,6 +62,11 @@ class PaddleEngine:
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
         # A predictor serves one caller at a time, or results get mixed up.
         self._lock = threading.Lock()
+
+    @property
+    def lanes(self) -> int:
+        """See :class:`~ocr_pipeline.inference.engine.Engine`."""
+        return 1
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :class:`~ocr_pipeline.inference.engine.Engine`."""

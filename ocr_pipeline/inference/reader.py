@@ -1,8 +1,10 @@
 """Picture to text: detect, cut out, recognise, put into reading order."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,45 @@ from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
+from ocr_pipeline.errors import ImageError
+from ocr_pipeline.inference.choose import load_detector, load_recognizer
 from ocr_pipeline.inference.detector import Detector
-from ocr_pipeline.inference.load import load_detector, load_recognizer
 from ocr_pipeline.inference.orientation import OrientedLine, TurningRecognizer
 from ocr_pipeline.inference.recognizer import Recognizer
+from ocr_pipeline.ops.ctc import Emission
 from ocr_pipeline.ops.db_decode import TextPolygon
 from ocr_pipeline.ops.decode import BGRImage, decode_image, read_image
-from ocr_pipeline.ops.geometry import Points, crop_line, reading_order
+from ocr_pipeline.ops.geometry import Points, crop_line, is_vertical, line_parts, reading_order
+from ocr_pipeline.ops.spans import Span, character_spans, word_spans
+
+Picture = BGRImage | Path | str | bytes
+"""A file's path or bytes, or pixels ``[H, W, 3]`` uint8 BGR."""
+_QUARTER_TURN = np.array([1, -1], dtype=np.float32)
+"""A point (x, y) is at (y, -x) once its page is turned by 90 degrees counter-clockwise."""
+
+
+@dataclass(frozen=True)
+class LinePart:
+    """A word or character of a line.
+
+    Attributes:
+        text: what it says, without white space.
+        confidence: mean probability of its characters, in [0, 1].
+        points: ``[4, 2]`` float32 (x, y) px of the picture, in the order of the line's own, over
+            the whole height of the line.
+    """
+
+    text: str
+    confidence: float
+    points: Points
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, rounded as those of a page."""
+        return {
+            "text": self.text,
+            "confidence": round(self.confidence, 4),
+            "points": _plain(self.points),
+        }
 
 
 @dataclass(frozen=True)
@@ -33,6 +67,9 @@ class ReadLine:
         score: how sure the detector is, in [0, 1].
         row: number of its row on the page, from 0.
         turned: the line stands upside-down in the picture.
+        words: what stands between spaces; each full-width character is one for itself. None where
+            they were not asked for.
+        characters: one by one, without spaces; None as ``words``.
     """
 
     text: str
@@ -41,6 +78,23 @@ class ReadLine:
     score: float
     row: int
     turned: bool = False
+    words: tuple[LinePart, ...] | None = None
+    characters: tuple[LinePart, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; words and characters only where they were asked for."""
+        values: dict[str, Any] = {
+            "text": self.text,
+            "confidence": round(self.confidence, 4),
+            "points": _plain(self.points),
+            "score": round(self.score, 4),
+            "row": self.row,
+            "turned": self.turned,
+        }
+        for name, parts in (("words", self.words), ("characters", self.characters)):
+            if parts is not None:
+                values[name] = [part.as_dict() for part in parts]
+        return values
 
 
 @dataclass(frozen=True)
@@ -74,17 +128,7 @@ class PageText:
             "width": self.width,
             "height": self.height,
             "text": self.text,
-            "lines": [
-                {
-                    "text": line.text,
-                    "confidence": round(line.confidence, 4),
-                    "points": [[round(float(v), 1) for v in point] for point in line.points],
-                    "score": round(line.score, 4),
-                    "row": line.row,
-                    "turned": line.turned,
-                }
-                for line in self.lines
-            ],
+            "lines": [line.as_dict() for line in self.lines],
             "dropped": self.dropped,
             "milliseconds": {name: round(value, 1) for name, value in self.milliseconds.items()},
         }
@@ -93,7 +137,7 @@ class PageText:
 class OcrReader:
     """Reads whole pictures with one exported detector and one exported recognizer.
 
-    Calls from several threads are served one after another.
+    May be called from several threads at once; each engine serves as many as it has lanes.
 
     Args:
         detector: finds the lines.
@@ -132,31 +176,33 @@ class OcrReader:
         )
 
     def read(
-        self, picture: BGRImage | Path | str | bytes, limits: ImageLimits | None = None
+        self,
+        picture: Picture,
+        limits: ImageLimits | None = None,
+        *,
+        words: bool = False,
     ) -> PageText:
         """Read one picture.
 
         Args:
             picture: a file path, the bytes of a file, or pixels ``[H, W, 3]`` uint8 BGR.
             limits: for files and bytes.
+            words: say where each word and character stands, too; see :mod:`ocr_pipeline.ops.spans`
+                for how exactly.
 
         Raises:
             ImageError: the picture cannot be read or is outside the limits.
         """
         started = time.perf_counter()
-        if isinstance(picture, bytes):
-            image = decode_image(picture, limits)
-        elif isinstance(picture, Path | str):
-            image = read_image(Path(picture), limits)
-        else:
-            image = picture
+        image = _pixels(picture, limits)
         decoded = time.perf_counter()
         found = self.detector.detect(image)
         detected = time.perf_counter()
         crops = [crop_line(image, polygon.points) for polygon in found.polygons]
-        texts = self.recognizer.recognize(crops)
+        texts = self.recognizer.recognize(crops, emissions=words)
         recognised = time.perf_counter()
-        lines = _page_lines(found.polygons, texts)
+        steps = [self.recognizer.steps(crop) for crop in crops] if words else None
+        lines = _page_lines(found.polygons, texts, steps)
         return PageText(
             lines=lines,
             width=image.shape[1],
@@ -175,23 +221,115 @@ class OcrReader:
             },
         )
 
+    def read_many(
+        self,
+        pictures: Iterable[Picture],
+        limits: ImageLimits | None = None,
+        *,
+        words: bool = False,
+    ) -> Iterator[PageText | ImageError]:
+        """Read pictures with what one needs from the engines overlapping with the rest of others.
 
-def _page_lines(polygons: Sequence[TextPolygon], texts: Sequence[OrientedLine]) -> list[ReadLine]:
-    """The regions with text, in reading order."""
-    kept = [(p, t) for p, t in zip(polygons, texts, strict=True) if t.text]
-    characters = sum(len(text.text) for _, text in kept)
-    on_its_head = 2 * sum(len(text.text) for _, text in kept if text.turned) > characters
-    # Minus: the whole page turned by 180 degrees about its origin, so that its text is upright.
-    rows = reading_order([-_half_turn(p.points) if on_its_head else p.points for p, _ in kept])
+        A few pictures are taken ahead of the one whose text is awaited, so any number of them is
+        read in bounded memory. Each text is what :meth:`read` gives.
+
+        Args:
+            pictures: as ``read`` takes them; asked for one after another.
+            limits, words: see ``read``.
+
+        Yields:
+            One result a picture, in order: its text, or why it cannot be read.
+        """
+
+        def read(picture: Picture) -> PageText | ImageError:
+            try:
+                return self.read(picture, limits, words=words)
+            except ImageError as error:
+                return error
+
+        workers = self.detector.engine.lanes + self.recognizer.engine.lanes
+        waiting: deque[Future[PageText | ImageError]] = deque()
+        with ThreadPoolExecutor(workers, "read") as pool:
+            try:
+                for picture in pictures:
+                    waiting.append(pool.submit(read, picture))
+                    while waiting and (len(waiting) > workers or waiting[0].done()):
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+def _pixels(picture: Picture, limits: ImageLimits | None) -> BGRImage:
+    if isinstance(picture, bytes):
+        return decode_image(picture, limits)
+    if isinstance(picture, Path | str):
+        return read_image(Path(picture), limits)
+    return picture
+
+
+def _page_lines(
+    polygons: Sequence[TextPolygon],
+    texts: Sequence[OrientedLine],
+    steps: Sequence[float] | None,
+) -> list[ReadLine]:
+    """The regions with text, in reading order.
+
+    Args:
+        polygons: all regions.
+        texts: what was read on each.
+        steps: time steps of each line; None: neither words nor characters are asked for.
+    """
+    kept = [index for index, text in enumerate(texts) if text.text]
+    boxes = _upright([polygons[index].points for index in kept], [texts[index] for index in kept])
     lines = []
-    for row, members in enumerate(rows):
-        for member in members:
-            polygon, text = kept[member]
-            points = _half_turn(polygon.points) if text.turned else polygon.points
-            lines.append(
-                ReadLine(text.text, text.confidence, points, polygon.score, row, text.turned)
+    for row, members in enumerate(reading_order(boxes)):
+        for index in (kept[member] for member in members):
+            text, points = texts[index], polygons[index].points
+            points = _half_turn(points) if text.turned else points
+            line = ReadLine(
+                text.text, text.confidence, points, polygons[index].score, row, text.turned
             )
+            lines.append(line if steps is None else _with_parts(line, text.emissions, steps[index]))
     return lines
+
+
+def _upright(boxes: Sequence[Points], texts: Sequence[OrientedLine]) -> list[Points]:
+    """The boxes as they stand once the page is turned so that most of its text is read level.
+
+    Columns of characters from top to bottom count as lines that were turned: the right one is then
+    the upper one.
+    """
+    lengths = [len(text.text) for text in texts]
+    lying = sum(n for n, box in zip(lengths, boxes, strict=True) if n > 1 and is_vertical(box))
+    turned = sum(n for n, text in zip(lengths, texts, strict=True) if text.turned)
+    result = list(boxes)
+    if 2 * lying > sum(lengths):
+        result = [np.roll(box, -1, axis=0)[:, ::-1] * _QUARTER_TURN for box in result]
+    if 2 * turned > sum(lengths):
+        result = [-_half_turn(box) for box in result]
+    return result
+
+
+def _with_parts(line: ReadLine, emissions: Sequence[Emission], steps: float) -> ReadLine:
+    words, characters = word_spans(emissions, steps), character_spans(emissions, steps)
+    return replace(
+        line, words=_parts(line.points, words), characters=_parts(line.points, characters)
+    )
+
+
+def _parts(points: Points, spans: Sequence[Span]) -> tuple[LinePart, ...]:
+    places = line_parts(points, [(span.start, span.end) for span in spans])
+    return tuple(
+        LinePart(span.text, span.confidence, place)
+        for span, place in zip(spans, places, strict=True)
+    )
+
+
+def _plain(points: Points) -> list[list[float]]:
+    return [[round(float(value), 1) for value in point] for point in points]
 
 
 def _half_turn(points: Points) -> Points:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,17 +11,18 @@ from ocr_pipeline.inference.engine import Engine
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.ctc import TextLine, decode_greedy
 from ocr_pipeline.ops.decode import BGRImage
-from ocr_pipeline.ops.resize import rec_input
+from ocr_pipeline.ops.resize import rec_input, rec_width
 
 
 class Recognizer:
     """An engine with the rules of a CTC recognizer around it.
 
     Args:
-        engine: of the exported network.
+        engine: of the exported network; as many batches are run at once as it has lanes.
         spec: input rules.
         charset: classes of the network.
-        batch: lines of one width that are run together, at most.
+        batch: lines of the narrowest width that are run together, at most; fewer of wider ones, so
+            that a batch takes no more memory.
     """
 
     def __init__(self, engine: Engine, spec: RecModelSpec, charset: Charset, *, batch: int) -> None:
@@ -28,21 +30,39 @@ class Recognizer:
         self.spec = spec
         self.charset = charset
         self.batch = batch
+        self._lanes = ThreadPoolExecutor(engine.lanes, "recognize") if engine.lanes > 1 else None
 
-    def recognize(self, lines: Sequence[BGRImage]) -> Sequence[TextLine]:
+    def recognize(
+        self, lines: Sequence[BGRImage], *, emissions: bool = False
+    ) -> Sequence[TextLine]:
         """Read lines, each ``[h, w, 3]`` uint8 BGR; one result per line, in order.
 
         Lines are batched with others of the same bucket only, so what is read on one does not
         depend on the rest.
+
+        Args:
+            lines: cut out and straightened.
+            emissions: say where each character was emitted, too.
         """
-        inputs = [rec_input(line, self.spec.image) for line in lines]
         buckets: dict[int, list[int]] = defaultdict(list)
-        for index, array in enumerate(inputs):
-            buckets[array.shape[2]].append(index)
+        for index, line in enumerate(lines):
+            buckets[rec_width(line.shape[0], line.shape[1], self.spec.image)[1]].append(index)
+        chunks = []
+        for width, indices in buckets.items():
+            most = max(1, self.batch * self.spec.image.min_width // width)
+            chunks += [indices[at : at + most] for at in range(0, len(indices), most)]
+
+        def read(chunk: list[int]) -> list[TextLine]:
+            inputs = np.stack([rec_input(lines[index], self.spec.image) for index in chunk])
+            return decode_greedy(self.engine.run(inputs), self.charset, emissions=emissions)
+
+        texts = self._lanes.map(read, chunks) if self._lanes else map(read, chunks)
         results: dict[int, TextLine] = {}
-        for indices in buckets.values():
-            for start in range(0, len(indices), self.batch):
-                chunk = indices[start : start + self.batch]
-                probs = self.engine.run(np.stack([inputs[index] for index in chunk]))
-                results.update(zip(chunk, decode_greedy(probs, self.charset), strict=True))
+        for chunk, read_lines in zip(chunks, texts, strict=True):
+            results.update(zip(chunk, read_lines, strict=True))
         return [results[index] for index in range(len(lines))]
+
+    def steps(self, line: BGRImage) -> float:
+        """Time steps that a line is long in the network's output, without its padding."""
+        image = self.spec.image
+        return rec_width(line.shape[0], line.shape[1], image)[0] / image.time_stride

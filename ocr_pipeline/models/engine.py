@@ -20,6 +20,11 @@ class NetworkEngine:
         self._network = network
         self._probabilities = ProbabilityNet(network, task=task)
 
+    @property
+    def lanes(self) -> int:
+        """Calls that are computed at the same time."""
+        return 1
+
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[N, 3, H, W]`` float32 to probabilities: ``[N, 1, H, W]`` or ``[N, T, K]``."""
         was_training = self._network.training

@@ -11,23 +11,44 @@ from ocr_pipeline.ops.charset import BLANK, Charset
 
 
 @dataclass(frozen=True)
+class Emission:
+    """One character, where the network emitted it.
+
+    Attributes:
+        text: an entry of the character set; may be a space.
+        confidence: its probability at its first time step, in [0, 1].
+        step: middle of its time steps; 0.5 is the middle of the first one.
+    """
+
+    text: str
+    confidence: float
+    step: float
+
+
+@dataclass(frozen=True)
 class TextLine:
     """One recognised line.
 
     Attributes:
         text: may be empty, when the network saw no character.
         confidence: mean probability of the emitted characters, in [0, 1]; 0 for an empty text.
+        emissions: its characters, in order; empty where they were not asked for.
     """
 
     text: str
     confidence: float
+    emissions: tuple[Emission, ...] = ()
 
 
-def decode_greedy(probs: NDArray[np.float32], charset: Charset) -> list[TextLine]:
+def decode_greedy(
+    probs: NDArray[np.float32], charset: Charset, *, emissions: bool = False
+) -> list[TextLine]:
     """Take the best class of each time step, merge repeats, drop blanks.
 
     Args:
         probs: ``[N, T, K]`` float32 in [0, 1]; K is ``charset.classes``, blank at index 0.
+        charset: of the network.
+        emissions: say where each character was emitted, too.
 
     Returns:
         N lines, in order.
@@ -47,8 +68,26 @@ def decode_greedy(probs: NDArray[np.float32], charset: Charset) -> list[TextLine
     lines = []
     for indices, values, keep in zip(best, peak, emitted, strict=True):
         confidence = float(values[keep].mean()) if keep.any() else 0.0
-        lines.append(TextLine(charset.decode(indices[keep].tolist()), confidence))
+        found = _emissions(indices, values, keep, charset) if emissions else ()
+        lines.append(TextLine(charset.decode(indices[keep].tolist()), confidence, found))
     return lines
+
+
+def _emissions(
+    best: NDArray[np.intp],
+    peak: NDArray[np.float32],
+    emitted: NDArray[np.bool_],
+    charset: Charset,
+) -> tuple[Emission, ...]:
+    """The characters of one line; best class, its probability and "emitted" are ``[T]``."""
+    changes = np.flatnonzero(best[1:] != best[:-1]) + 1
+    ends = np.append(changes, len(best))
+    found = []
+    for start in np.flatnonzero(emitted):
+        end = ends[np.searchsorted(ends, start, side="right")]
+        entry = charset.decode([int(best[start])])
+        found.append(Emission(entry, float(peak[start]), float(start + end) / 2))
+    return tuple(found)
 
 
 def steps_needed(indices: Sequence[int]) -> int:

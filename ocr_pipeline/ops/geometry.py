@@ -45,10 +45,8 @@ def crop_line(image: BGRImage, points: Points) -> BGRImage:
         ``[h, w, 3]`` uint8 BGR, at least 1 px a side; a crop much taller than wide is turned by 90
         degrees counter-clockwise.
     """
-    width = max(1, ceil(max(_distance(points, 0, 1), _distance(points, 3, 2))))
-    height = max(1, ceil(max(_distance(points, 0, 3), _distance(points, 1, 2))))
-    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
-    transform = cv2.getPerspectiveTransform(points, target)
+    width, height = _crop_size(points)
+    transform = cv2.getPerspectiveTransform(points, _frame(width, height))
     crop = cv2.warpPerspective(
         image,
         transform,
@@ -56,9 +54,50 @@ def crop_line(image: BGRImage, points: Points) -> BGRImage:
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    if height >= _VERTICAL_RATIO * width:
+    if is_vertical(points):
         crop = cv2.rotate(crop, cv2.ROTATE_90_COUNTERCLOCKWISE)
     return np.asarray(crop, dtype=np.uint8)
+
+
+def line_parts(points: Points, spans: Sequence[tuple[float, float]]) -> list[Points]:
+    """Parts of a line in the picture that :func:`crop_line` cut it out of.
+
+    Args:
+        points: as given to ``crop_line``.
+        spans: (start, end) of each part along the width of the crop, in [0, 1].
+
+    Returns:
+        Four corners a part, from the one that ``points`` begin at, over the whole height of the
+        crop; those of (0, 1) are ``points``.
+    """
+    width, height = _crop_size(points)
+    shares = np.asarray(spans, dtype=np.float32).reshape(-1, 2)
+    if not len(shares):
+        return []
+    frame = np.tile(_frame(width, height), (len(shares), 1, 1))  # [N, 4, 2]
+    if is_vertical(points):
+        frame[:, :2, 1], frame[:, 2:, 1] = shares[:, :1] * height, shares[:, 1:] * height
+    else:
+        frame[:, ::3, 0], frame[:, 1:3, 0] = shares[:, :1] * width, shares[:, 1:] * width
+    transform = cv2.getPerspectiveTransform(_frame(width, height), points)
+    return list(np.asarray(cv2.perspectiveTransform(frame, transform), dtype=np.float32))
+
+
+def is_vertical(points: Points) -> bool:
+    """Whether :func:`crop_line` turns what it cuts out."""
+    width, height = _crop_size(points)
+    return height >= _VERTICAL_RATIO * width
+
+
+def _crop_size(points: Points) -> tuple[int, int]:
+    """(width, height) of a straightened line before it is turned, px."""
+    width = max(1, ceil(max(_distance(points, 0, 1), _distance(points, 3, 2))))
+    height = max(1, ceil(max(_distance(points, 0, 3), _distance(points, 1, 2))))
+    return width, height
+
+
+def _frame(width: int, height: int) -> Points:
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
 
 
 def reading_order(boxes: Sequence[Points]) -> list[list[int]]:

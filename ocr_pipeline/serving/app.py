@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import FastAPI, File, Response, UploadFile
@@ -11,7 +12,13 @@ import ocr_pipeline
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.serving.limits import BodyLimit
 from ocr_pipeline.serving.problems import HANDLERS
-from ocr_pipeline.serving.schemas import OcrAnswer, Problem, Status
+from ocr_pipeline.serving.schemas import (
+    EngineFigure,
+    ModelAnswer,
+    OcrAnswer,
+    Problem,
+    Status,
+)
 from ocr_pipeline.serving.state import ReaderState
 
 _ERRORS = {
@@ -63,6 +70,21 @@ def create_app(config: ServeConfig) -> FastAPI:
     ) -> OcrAnswer:
         page = await state.read(await file.read())
         return OcrAnswer(**page.as_dict(), models=state.models)
+
+    @app.get("/v1/models", summary="What is served, by which engine, and why")
+    async def models() -> dict[str, ModelAnswer]:
+        answers = {}
+        for role, decision in state.decisions.items():
+            card = state.cards[role]
+            answers[role] = ModelAnswer(
+                name=card.name,
+                task=card.model.task,
+                checkpoint=card.checkpoint,
+                engine=decision.chosen,
+                reason=decision.reason,
+                candidates=[EngineFigure(**asdict(c)) for c in decision.candidates],
+            )
+        return answers
 
     @app.get("/livez", summary="Is the process alive?")
     async def livez() -> Status:

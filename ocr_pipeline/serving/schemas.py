@@ -29,6 +29,25 @@ class OcrAnswer(BaseModel):
     models: dict[str, str] = Field(description="name and checkpoint of both models")
 
 
+class EngineFigure(BaseModel):
+    """One form of a model on this machine."""
+
+    variant: str = Field(examples=["openvino-bf16"])
+    milliseconds: float | None = Field(description="median of a measured run; null: not timed")
+    refused: str | None = Field(description="why it may not serve; null: it may")
+
+
+class ModelAnswer(BaseModel):
+    """A model that is served."""
+
+    name: str
+    task: str
+    checkpoint: str = Field(description="sha256 of the weights")
+    engine: str = Field(description="what computes it", examples=["openvino-bf16"])
+    reason: str = Field(description="why that engine")
+    candidates: list[EngineFigure]
+
+
 class Status(BaseModel):
     """State of the service."""
 

@@ -9,15 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.artifacts.exported import ExportedCard, ExportedModel
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import OcrPipelineError
-from ocr_pipeline.inference.load import (
-    load_detector,
-    load_recognizer,
-    self_test_detector,
-    self_test_recognizer,
-)
+from ocr_pipeline.inference.choose import Decision, open_best
+from ocr_pipeline.inference.load import detector_of, recognizer_of
 from ocr_pipeline.inference.reader import OcrReader, PageText
 
 ResultT = TypeVar("ResultT")
@@ -35,12 +31,16 @@ class ReaderState:
         status: ``loading``, ``ready`` or ``failed``.
         detail: why it failed.
         models: name and checkpoint digest by role.
+        cards: of the exported models by role.
+        decisions: which engine serves each, and why.
     """
 
     def __init__(self, config: ServeConfig) -> None:
         self.status = "loading"
         self.detail = ""
         self.models: dict[str, str] = {}
+        self.cards: dict[str, ExportedCard] = {}
+        self.decisions: dict[str, Decision] = {}
         self._config = config
         self._reader: OcrReader | None = None
         self._waiting = 0
@@ -92,13 +92,14 @@ class ReaderState:
         config = self._config
         detector_model = ExportedModel.load(Path(config.detector))
         recognizer_model = ExportedModel.load(Path(config.recognizer))
-        detector = load_detector(detector_model, config.engine)
-        recognizer = load_recognizer(recognizer_model, config.engine)
-        self_test_detector(detector, detector_model)
-        self_test_recognizer(recognizer, recognizer_model)
+        detecting = open_best(detector_model, config.engine)
+        detector = detector_of(detector_model, detecting.engine)
+        recognising = open_best(recognizer_model, config.engine)
+        recognizer = recognizer_of(recognizer_model, recognising.engine, config.engine)
+        self.cards = {"detector": detector_model.card, "recognizer": recognizer_model.card}
+        self.decisions = {"detector": detecting.decision, "recognizer": recognising.decision}
         self.models = {
-            role: f"{model.card.name} ({model.card.checkpoint[:12]})"
-            for role, model in (("detector", detector_model), ("recognizer", recognizer_model))
+            role: f"{card.name} ({card.checkpoint[:12]})" for role, card in self.cards.items()
         }
         return OcrReader(detector, recognizer, config.orientation)
 

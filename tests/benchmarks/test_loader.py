@@ -15,7 +15,6 @@ from ocr_pipeline.benchmarks import pausing
 from ocr_pipeline.benchmarks.interleave import Side, Step, Worker
 from ocr_pipeline.benchmarks.loader import (
     LoaderPlan,
-    peer_python,
     results,
     run_loader,
     summary,
@@ -166,53 +165,6 @@ def test_det_and_one_scale_have_one_setting(data: Path) -> None:
         measured = {f"{who}, {name}": steps((1.0, 8.0)) for who in ("ours", "ppocr")}
         said = {side: {"shapes": []} for side in measured}
         assert [r.setting for r in results(plan, measured, said)] == [name, name]
-
-
-def test_peer_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OCR_PIPELINE_CACHE", str(tmp_path))
-    commands: list[list[str]] = []
-
-    def make(command: list[str]) -> None:
-        commands.append(command)
-        if command[2] == "venv":
-            (Path(command[-1]) / "bin").mkdir(parents=True)
-            (Path(command[-1]) / "bin" / "python").touch()
-
-    monkeypatch.setattr(module, "_run", make)
-    monkeypatch.setattr(module, "_PEER_VERSION", sys.version_info[:2])
-    python = peer_python()
-    assert python.is_file()
-    assert python.is_relative_to(tmp_path / "environments")
-    assert [command[2] for command in commands] == ["venv", "pip"]
-    assert "--require-hashes" in commands[1]
-    assert peer_python() == python
-    assert len(commands) == 2
-
-
-def test_peer_environment_that_fails_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("no-such-package-at-all==1 --hash=sha256:" + "0" * 64 + "\n")
-    monkeypatch.setenv("OCR_PIPELINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setattr(module, "_REQUIREMENTS", requirements)
-    monkeypatch.setattr(module, "_PEER_VERSION", sys.version_info[:2])
-    with pytest.raises(AssetError, match=r"cannot be made \(.*no-such-package.*check the network"):
-        peer_python()
-    assert list((tmp_path / "cache" / "environments").iterdir()) == []
-
-
-def test_peer_environment_says_what_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OCR_PIPELINE_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "_PEER_VERSION", (3, 6))
-    with pytest.raises(AssetError, match=r"pinned for Python 3\.6, this is 3\.\d+; run"):
-        peer_python()
-    monkeypatch.setattr(module, "_REQUIREMENTS", tmp_path / "absent.txt")
-    with pytest.raises(AssetError, match=r"absent\.txt: absent; this benchmark needs the project"):
-        peer_python()
 
 
 def numbers(folder: Path) -> list[int]:

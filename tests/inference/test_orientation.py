@@ -29,6 +29,8 @@ UPRIGHT, TURNED = CHARSET.dictionary[:2]
 class ScriptedEngine:
     """Reads one character; the grey of the picture's first column is its confidence."""
 
+    lanes = 1
+
     def __init__(self) -> None:
         self.pictures = 0
 

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ocr_pipeline.ops.charset import Charset
-from ocr_pipeline.ops.ctc import TextLine, decode_greedy, steps_needed
+from ocr_pipeline.ops.ctc import Emission, TextLine, decode_greedy, steps_needed
 
 CHARSET = Charset(["a", "b", "c"])
 SPACE = 4
@@ -43,6 +43,25 @@ def test_confidence_is_the_mean_of_the_first_step_of_each_character() -> None:
     (line,) = decode_greedy(probs, CHARSET)
     assert line.text == "ab"
     assert line.confidence == pytest.approx(0.7)
+
+
+def test_emissions_tell_where_each_character_was_seen() -> None:
+    probs = path_probs((0, 0.9), (1, 0.8), (1, 0.95), (0, 0.9), (2, 0.6), (SPACE, 0.7))
+    (line,) = decode_greedy(probs, CHARSET, emissions=True)
+    assert (line.text, line.confidence) == ("ab ", pytest.approx(0.7))
+    assert [(e.text, e.step) for e in line.emissions] == [("a", 2), ("b", 4.5), (" ", 5.5)]
+    assert [e.confidence for e in line.emissions] == pytest.approx([0.8, 0.6, 0.7])
+    assert decode_greedy(probs, CHARSET)[0].emissions == ()
+
+
+def test_emissions_of_repeated_characters_are_apart() -> None:
+    (line,) = decode_greedy(
+        path_probs((1, 0.9), (0, 0.9), (1, 0.9), (1, 0.9)), CHARSET, emissions=True
+    )
+    assert line.emissions == (
+        Emission("a", pytest.approx(0.9), 0.5),
+        Emission("a", pytest.approx(0.9), 3),
+    )
 
 
 def test_line_of_blanks_is_empty_with_confidence_0() -> None:

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ocr_pipeline.ops.geometry import Points, crop_line, order_corners, reading_order
+from ocr_pipeline.ops.geometry import (
+    Points,
+    crop_line,
+    is_vertical,
+    line_parts,
+    order_corners,
+    reading_order,
+)
 
 
 def box(left: float, top: float, width: float, height: float = 30) -> Points:
@@ -98,6 +105,46 @@ def test_crop_is_turned_from_one_and_a_half_times_as_tall_as_wide(
 def test_crop_of_a_point_has_one_pixel() -> None:
     page = np.full((10, 10, 3), 7, np.uint8)
     assert crop_line(page, box(3, 3, 0, 0)).shape == (1, 1, 3)
+
+
+def test_parts_of_a_level_line_lie_side_by_side() -> None:
+    parts = line_parts(box(100, 50, 200, 40), [(0, 0.25), (0.25, 1)])
+    np.testing.assert_allclose(parts[0], box(100, 50, 50, 40), atol=1e-3)
+    np.testing.assert_allclose(parts[1], box(150, 50, 150, 40), atol=1e-3)
+    assert parts[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("degrees", [8, -25, 180])
+def test_parts_of_a_slanted_line_are_slanted(degrees: float) -> None:
+    line = turned(box(300, 400, 200, 40), degrees)
+    [part] = line_parts(line, [(0.5, 0.75)])
+    np.testing.assert_allclose(part, turned(box(400, 400, 50, 40), degrees), atol=1e-2)
+
+
+def test_parts_of_a_tall_line_follow_from_top_to_bottom() -> None:
+    first, last = line_parts(box(100, 50, 40, 200), [(0, 0.25), (0.75, 1)])
+    np.testing.assert_allclose(first, box(100, 50, 40, 50), atol=1e-3)
+    np.testing.assert_allclose(last, box(100, 200, 40, 50), atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(200, 40), (40, 200)])
+def test_crop_of_a_part_is_that_part_of_the_crop(size: tuple[int, int]) -> None:
+    page = np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    line = box(30, 30, *size)
+    [part] = line_parts(line, [(0.2, 0.6)])
+    np.testing.assert_array_equal(crop_line(page, part), crop_line(page, line)[:, 40:120])
+
+
+def test_whole_line_is_a_part_of_itself_in_perspective_too() -> None:
+    line = np.array([[10, 12], [290, 5], [295, 44], [4, 40]], np.float32)
+    [part] = line_parts(line, [(0, 1)])
+    np.testing.assert_allclose(part, line, atol=1e-3)
+    assert line_parts(line, []) == []
+
+
+def test_line_is_vertical_where_its_crop_is_turned() -> None:
+    assert not is_vertical(box(5, 5, 40, 59))
+    assert is_vertical(box(5, 5, 40, 60))
 
 
 def test_no_boxes_have_no_rows() -> None:

@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocr_pipeline.artifacts.exported import CARD_NAME
+from ocr_pipeline.artifacts.exported import CARD_NAME, ExportedModel
+from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.inference import OcrReader
-from ocr_pipeline.inference.load import load_detector
+from ocr_pipeline.inference.choose import Opened, open_best
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.serving import create_app
@@ -396,7 +397,7 @@ def test_while_loading_it_is_alive_but_not_ready_and_reads_nothing(
     config: ServeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
-    monkeypatch.setattr("ocr_pipeline.serving.state.load_detector", gate.around(load_detector))
+    monkeypatch.setattr("ocr_pipeline.serving.state.open_best", gate.around(open_best))
     with Service(config) as service:
         try:
             alive, ready, read = service.get("/livez"), service.get("/readyz"), service.post(b"x")
@@ -418,17 +419,29 @@ def test_service_that_ends_while_loading_waits_for_it(
     loaded: list[str] = []
     gate = Gate()
 
-    def load(*arguments: Any) -> Any:
-        detector = load_detector(*arguments)
-        loaded.append("detector")
-        return detector
+    def load(model: ExportedModel, config: EngineConfig) -> Opened:
+        opened = open_best(model, config)
+        loaded.append(model.card.model.task)
+        return opened
 
-    monkeypatch.setattr("ocr_pipeline.serving.state.load_detector", gate.around(load))
+    monkeypatch.setattr("ocr_pipeline.serving.state.open_best", gate.around(load))
     with Service(config) as service:
         assert service.get("/readyz").json()["status"] == "loading"
         assert loaded == []
         gate.open()
-    assert loaded == ["detector"]
+    assert loaded == ["det", "rec"]
+
+
+def test_models_tell_which_engine_serves_and_why(service: Service) -> None:
+    got = service.get("/v1/models").json()
+    assert set(got) == {"detector", "recognizer"}
+    for role, task in (("detector", "det"), ("recognizer", "rec")):
+        model = got[role]
+        assert (model["name"], model["task"]) == (f"ppocrv6_tiny_{task}", task)
+        assert len(model["checkpoint"]) == 64
+        assert model["engine"] in {figure["variant"] for figure in model["candidates"]}
+        assert model["engine"] in model["reason"]
+        assert all(figure["refused"] is None for figure in model["candidates"])
 
 
 def failed(config: ServeConfig) -> str:
@@ -454,7 +467,8 @@ def test_model_that_does_not_read_its_golden_picture_as_at_export_is_not_served(
     card["golden"][1]["text"] = "TOTAL 9,999.99"
     (folder / CARD_NAME).write_text(json.dumps(card), encoding="utf-8")
     reason = failed(config.model_copy(update={"recognizer": str(folder)}))
-    assert reason.startswith(f"EngineError: {folder}: self-test failed on golden picture 1")
+    assert reason.startswith(f"EngineError: {folder}: no engine can serve it on this machine: ")
+    assert "paddle-fp32: ppocrv6_tiny_rec: self-test of paddle-fp32 failed on golden pic" in reason
     assert f"read {read_at_export!r}" in reason
     assert "TOTAL 9,999.99" in reason
     assert "must not serve" in reason

@@ -15,7 +15,7 @@ from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.config.train import DetTrainConfig
 from ocr_pipeline.errors import ArtifactError, TrainingError, TrainingInterruptedError
-from ocr_pipeline.export import export_static
+from ocr_pipeline.export import export_model
 from ocr_pipeline.preprocess import prepare
 from ocr_pipeline.training import train_detector
 from ocr_pipeline.training.run import check_start
@@ -151,7 +151,7 @@ def test_what_was_trained_is_exported_without_its_training_branches(
     trained: DetTrainConfig, tmp_path: Path
 ) -> None:
     model = load_trainable(str(trained.run_dir))
-    exported = export_static(model, tmp_path / "out", ExportConfig())
+    exported = export_model(model, tmp_path / "out", ExportConfig())
     assert exported.card.backends
 
 

@@ -1,0 +1,30 @@
+"""Huge pictures: looked at part by part."""
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ocr_pipeline.config.base import Config
+
+
+class TilingConfig(Config):
+    """When a detector is given a picture in tiles, each as large as it is, instead of shrunk.
+
+    How the defaults were found: ``docs/tiling.md``.
+    """
+
+    enabled: bool = True
+    """False: a picture above the detector's ``max_side`` is shrunk to it."""
+    above: PositiveInt = 4000
+    """A picture whose longer side is above this is cut into tiles, px."""
+    tile: int = Field(default=1536, ge=256, multiple_of=32)
+    """Longest side of a tile, px."""
+    overlap: PositiveInt = 256
+    """Neighbouring tiles share at least this much, px; text much higher is cut in two."""
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> "TilingConfig":
+        if self.overlap > self.tile // 2:
+            raise ValueError(
+                f"overlap {self.overlap} is more than half of tile {self.tile}; allowed: up to "
+                f"{self.tile // 2}"
+            )
+        return self

@@ -1,0 +1,30 @@
+"""ONNX to OpenVINO IR."""
+
+from pathlib import Path
+
+from ocr_pipeline.errors import ExportError
+from ocr_pipeline.inference.onnx_engine import GRAPH as ONNX_GRAPH
+from ocr_pipeline.inference.openvino_engine import GRAPH
+
+
+def save_openvino(onnx: Path, folder: Path) -> None:
+    """Write ``model.xml`` and ``model.bin``, in float32, into a new folder.
+
+    Args:
+        onnx: folder of ``model.onnx``.
+        folder: is made.
+
+    Raises:
+        ExportError: OpenVINO is not installed, or cannot convert the graph.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise ExportError("OpenVINO is not installed; install ocr_pipeline[openvino]") from None
+    folder.mkdir()
+    try:
+        graph = openvino.Core().read_model(onnx / ONNX_GRAPH)
+        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ExportError(f"OpenVINO cannot convert the ONNX graph: {reason}") from None

@@ -1,0 +1,230 @@
+"""Which engine serves: the fastest of those that say the same on this machine, by measuring."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_pipeline.artifacts.exported import CARD_NAME, ExportedModel
+from ocr_pipeline.assets import cache_dir, sha256_of
+from ocr_pipeline.config.engine import AUTO, EngineConfig
+from ocr_pipeline.config.model import RecModelSpec
+from ocr_pipeline.config.variant import Variant
+from ocr_pipeline.errors import ConfigError, EngineError
+from ocr_pipeline.inference.detector import Detector
+from ocr_pipeline.inference.engine import Engine
+from ocr_pipeline.inference.load import detector_of, open_engine, recognizer_of, self_test
+from ocr_pipeline.inference.recognizer import Recognizer
+
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "openvino", "onnxruntime", "numpy")
+_BY_HAND = ("lite", "tensorrt")
+"""Taken where asked for by name only: one is for other machines, one is built for one GPU."""
+_ROUNDS = 5
+_PAGE = (736, 736)
+_LINE_WIDTH = 320
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One form of a model on this machine.
+
+    Attributes:
+        variant: its name.
+        milliseconds: median of a page of 736 x 736 px (detector), or of a full batch of lines of
+            320 px (recognizer); None where it was not timed.
+        refused: why it does not serve; None where it could.
+    """
+
+    variant: str
+    milliseconds: float | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What serves, and why.
+
+    Attributes:
+        chosen: name of the variant.
+        candidates: all that were looked at, in the order of the card.
+        reason: one sentence.
+    """
+
+    chosen: str
+    candidates: Sequence[Candidate]
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine that has passed its self-test, and how it was chosen."""
+
+    engine: Engine
+    decision: Decision
+
+
+def load_detector(model: ExportedModel, config: EngineConfig) -> Detector:
+    """Load an exported detector with the best engine.
+
+    Raises:
+        ArtifactError: the model is a recognizer, or was not exported as asked.
+        EngineError: no engine passes.
+    """
+    return detector_of(model, open_best(model, config).engine)
+
+
+def load_recognizer(model: ExportedModel, config: EngineConfig) -> Recognizer:
+    """Load an exported recognizer with the best engine; see :func:`load_detector`."""
+    return recognizer_of(model, open_best(model, config).engine, config)
+
+
+def open_best(model: ExportedModel, config: EngineConfig) -> Opened:
+    """Open the engine that serves this model on this machine; it has passed the self-test.
+
+    What was measured is kept in the cache, for this machine, these versions and these files.
+
+    Raises:
+        ArtifactError: the model was not exported as ``config.variant``.
+        EngineError: no engine passes; each refusal is named.
+    """
+    if config.variant != AUTO:
+        variant = Variant.parse(config.variant)
+        engine = _tested(model, variant, config)
+        return Opened(engine, Decision(variant.name, [Candidate(variant.name)], "set by hand"))
+    names = [name for name in model.card.backends if not name.startswith(_BY_HAND)]
+    if len(names) == 1:
+        engine = _tested(model, Variant.parse(names[0]), config)
+        return Opened(engine, Decision(names[0], [Candidate(names[0])], "exported as no other"))
+    path = cache_dir() / "engines" / f"{_key(model, config)}.json"
+    opened = _remembered(model, config, path)
+    if opened is None:
+        opened = _measured(model, config, names)
+        _remember(path, opened.decision)
+    _log.info("%s: %s", model.card.name, opened.decision.reason)
+    return opened
+
+
+def _tested(model: ExportedModel, variant: Variant, config: EngineConfig) -> Engine:
+    engine = open_engine(model, variant, config)
+    self_test(model, engine, variant, config)
+    return engine
+
+
+def _measured(model: ExportedModel, config: EngineConfig, names: Sequence[str]) -> Opened:
+    engines: dict[str, Engine] = {}
+    refused: dict[str, str] = {}
+    for name in names:
+        try:
+            engines[name] = _tested(model, Variant.parse(name), config)
+        except EngineError as error:
+            refused[name] = str(error)
+            _log.warning("%s does not serve: %s", name, error)
+    if not engines:
+        told = "; ".join(f"{name}: {why}" for name, why in refused.items())
+        raise EngineError(f"{model.folder}: no engine can serve it on this machine: {told}")
+    images = _timing_input(model, config)
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for number in range(_ROUNDS + 1):  # in turn: a busy machine is busy for all of them
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            engine.run(images)
+            if number:
+                times[name].append(1000 * (time.perf_counter() - started))
+    medians = {name: round(statistics.median(values), 2) for name, values in times.items()}
+    chosen = min(medians, key=lambda name: medians[name])
+    candidates = [Candidate(name, medians.get(name), refused.get(name)) for name in names]
+    reason = f"{chosen} serves: {_told(candidates)}"
+    return Opened(engines[chosen], Decision(chosen, candidates, reason))
+
+
+def _told(candidates: Sequence[Candidate]) -> str:
+    return ", ".join(
+        f"{c.variant} refused" if c.milliseconds is None else f"{c.variant} {c.milliseconds:g} ms"
+        for c in candidates
+    )
+
+
+def _timing_input(model: ExportedModel, config: EngineConfig) -> NDArray[np.float32]:
+    random = np.random.default_rng(0)
+    spec = model.card.model
+    shape: tuple[int, ...] = (1, 3, *_PAGE)
+    if isinstance(spec, RecModelSpec):
+        shape = (config.rec_batch, 3, spec.image.height, _LINE_WIDTH)
+    return random.uniform(-1, 1, shape).astype(np.float32)
+
+
+def _key(model: ExportedModel, config: EngineConfig) -> str:
+    """Of everything that a measurement depends on."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # then it is no candidate either
+    facts = {
+        "card": sha256_of(model.folder / CARD_NAME),
+        "engine": config.model_dump(mode="json"),
+        "machine": [platform.machine(), _processor(), os.cpu_count()],
+        "versions": versions,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _processor() -> str:
+    """What the CPU calls itself, with the features that engines look for."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    seen = {line.split(":")[0].strip(): line for line in lines if line.startswith(wanted)}
+    return "\n".join(seen.values())
+
+
+def _remembered(model: ExportedModel, config: EngineConfig, path: Path) -> Opened | None:
+    """What was chosen before, if it still passes."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        candidates = [Candidate(**candidate) for candidate in kept["candidates"]]
+        variant = Variant.parse(kept["chosen"])
+        decision = Decision(variant.name, candidates, f"{kept['reason']} (measured before)")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, ConfigError) as error:
+        _log.warning("%s: not readable, so engines are measured again: %s", path, error)
+        return None
+    try:
+        return Opened(_tested(model, variant, config), decision)
+    except EngineError as error:
+        _log.warning("%s chosen before does not serve any more: %s", variant.name, error)
+        return None
+
+
+def _remember(path: Path, decision: Decision) -> None:
+    """Keep it for the next start; a cache that cannot be written costs time, nothing else."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False
+        ) as stream:
+            json.dump(decision.as_dict(), stream)
+        Path(stream.name).replace(path)
+    except OSError as error:
+        _log.warning("%s: the choice of the engine is not kept: %s", path, error)
