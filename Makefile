@@ -68,9 +68,10 @@ COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-he
 
 # Needs uv; writes hashes for Python 3.11 to 3.13.
 lock:
-	for extra in train remote serve dev official; do \
+	for extra in train remote dev official; do \
 	  $(COMPILE) --universal --extra $$extra --output-file requirements/$$extra.txt || exit 1; \
 	done
+	$(COMPILE) --universal --extra serve --extra openvino --output-file requirements/serve.txt
 	$(COMPILE) --python-platform linux --extra paddle26 --extra test \
 	  --output-file requirements/paddle26.txt
 	uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes \

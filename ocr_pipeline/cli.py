@@ -54,6 +54,9 @@ RecOption = Annotated[
     str, typer.Option("--rec", help="exported recognizer: folder or released name")
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of an engine")]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="variant, e.g. openvino-fp32; auto: the fastest that passes")
+]
 
 
 def main() -> None:
@@ -194,11 +197,12 @@ def evaluate_pages(
     rec: RecOption = "ppocrv6_small_rec",
     as_json: AsJson = False,
     threads: Threads = 2,
+    engine: EngineOption = "auto",
 ) -> None:
     """Character error rate on whole pages; a truth file is ``[[points, text], ...]``."""
     from ocr_pipeline.evaluation.pages import score_pages
 
-    reader = _reader(det, rec, threads)
+    reader = _reader(det, rec, threads, engine)
     scores = list(score_pages(folder, reader.read))
     characters = sum(score.characters for score in scores)
     cer = 100 * sum(score.edits for score in scores) / characters
@@ -288,6 +292,7 @@ def read(
         Path | None, typer.Option(help="save the annotated picture; a folder for several")
     ] = None,
     threads: Threads = 2,
+    engine: EngineOption = "auto",
     turn: Annotated[
         bool, typer.Option("--turn/--no-turn", help="read unsure lines upside-down too")
     ] = True,
@@ -295,7 +300,7 @@ def read(
     """Pictures to text. A picture that cannot be read does not stop the others."""
     from ocr_pipeline.ops.decode import read_image
 
-    reader = _reader(det, rec, threads, turn=turn)
+    reader = _reader(det, rec, threads, engine, turn=turn)
     failed = 0
     for path in images:
         try:
@@ -356,16 +361,16 @@ def demo() -> None:
     run_demo(root, root / "work/demo", _out)
 
 
-def _reader(det: str, rec: str, threads: int, *, turn: bool = True) -> Any:
+def _reader(det: str, rec: str, threads: int, engine: str, *, turn: bool = True) -> Any:
     from ocr_pipeline.config.engine import EngineConfig
     from ocr_pipeline.config.orientation import OrientationConfig
     from ocr_pipeline.inference import OcrReader
     from ocr_pipeline.stock import exported_folder
 
     det_folder, rec_folder = (exported_folder(source, _say_export) for source in (det, rec))
-    return OcrReader.load(
-        det_folder, rec_folder, EngineConfig(threads=threads), OrientationConfig(enabled=turn)
-    )
+    words = [f"variant={engine}", f"threads={threads}"]
+    settings: EngineConfig = load_config(TypeAdapter(EngineConfig), None, words)
+    return OcrReader.load(det_folder, rec_folder, settings, OrientationConfig(enabled=turn))
 
 
 def _say_export(name: str) -> None:

@@ -59,8 +59,9 @@ def run_demo(root: Path, out: Path, console: Console) -> None:
     say.run("train", "--config", "configs/2_train_rec_demo.yaml")
     say.stage(4, "export", "freeze both models; refused if they do not say the same as before")
     det, rec = out / "3_exported/det", out / "3_exported/rec"
-    say.run("export", _STOCK_DET, _shown(det, root))
-    say.run("export", _shown(out / "2_checkpoint", root), _shown(rec, root))
+    forms = ("--config", "configs/3_export.yaml")
+    say.run("export", _STOCK_DET, _shown(det, root), *forms)
+    say.run("export", _shown(out / "2_checkpoint", root), _shown(rec, root), *forms)
     say.stage(5, "serve", "start the service on a free port, post a slip it has never seen")
     page = out / "0_pictures/page.png"
     with _service(say, det, rec) as address:

@@ -29,6 +29,7 @@ PAGES = [
     "README.md",
     "docs/distributed.md",
     "docs/evaluation.md",
+    "docs/export.md",
     "docs/linter.md",
     "docs/loader.md",
     "docs/networks.md",

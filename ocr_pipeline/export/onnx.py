@@ -25,7 +25,7 @@ def save_onnx(program: Path, folder: Path) -> None:
         ExportError: paddle2onnx is not installed, or cannot convert the program.
     """
     if find_spec("paddle2onnx") is None:
-        raise ExportError("paddle2onnx is not installed; install ocr_pipeline[onnx]")
+        raise ExportError("paddle2onnx is not installed; install ocr_pipeline[convert]")
     folder.mkdir()
     path = folder / GRAPH
     command = [sys.executable, "-m", "paddle2onnx.command", "--model_dir", str(program)]

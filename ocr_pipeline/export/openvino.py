@@ -5,6 +5,7 @@ from pathlib import Path
 from ocr_pipeline.errors import ExportError
 from ocr_pipeline.inference.onnx_engine import GRAPH as ONNX_GRAPH
 from ocr_pipeline.inference.openvino_engine import GRAPH
+from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
 
 
 def save_openvino(onnx: Path, folder: Path) -> None:
@@ -17,10 +18,11 @@ def save_openvino(onnx: Path, folder: Path) -> None:
     Raises:
         ExportError: OpenVINO is not installed, or cannot convert the graph.
     """
+    forbid_openvino_telemetry()
     try:
         import openvino
     except ImportError:
-        raise ExportError("OpenVINO is not installed; install ocr_pipeline[openvino]") from None
+        raise ExportError("OpenVINO is not installed; install ocr_pipeline[convert]") from None
     folder.mkdir()
     try:
         graph = openvino.Core().read_model(onnx / ONNX_GRAPH)

@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ocr_pipeline.artifacts.folder import staged
-from ocr_pipeline.errors import ArtifactError, EngineError, ExportError
+from ocr_pipeline.artifacts.folder import remove, staged
+from ocr_pipeline.errors import EngineError, ExportError
 from ocr_pipeline.inference.tensorrt import (
     PLAN,
     EngineFacts,
@@ -50,7 +50,7 @@ def build_plan(
     if _is_current(folder, facts):
         return folder / PLAN
     content = _plan(onnx, facts, workspace_bytes)
-    with _made(folder) as scratch:
+    with staged(folder) as scratch:
         (scratch / PLAN).write_bytes(content)
         write_facts(facts, scratch)
     return folder / PLAN
@@ -81,7 +81,7 @@ def build_program(program: Path, facts: EngineFacts, cache: Path | None = None) 
             "that it was built with, or leave tensorrt out"
         ) from None
     shape = merged(facts.profiles)
-    with _made(folder) as scratch:
+    with staged(folder) as scratch:
         settings = TensorRTConfig(
             inputs=[
                 Input(
@@ -99,34 +99,33 @@ def build_program(program: Path, facts: EngineFacts, cache: Path | None = None) 
             tensorrt.convert(str(program / "inference"), settings)
         except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
             raise ExportError(
-                f"{program}: Paddle cannot convert it to TensorRT: {_last_line(error)}"
+                f"{program}: Paddle cannot convert it to TensorRT: {_last([], error)}"
             ) from None
         write_facts(facts, scratch)
     return folder
 
 
-def _made(folder: Path) -> Any:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return staged(folder, replace=True)
-
-
 def _is_current(folder: Path, facts: EngineFacts) -> bool:
+    """Whether it need not be built; what is no good any more is removed."""
     if not folder.exists():
         return False
     try:
         check_engine(folder, facts)
-    except (EngineError, ArtifactError) as error:
+    except EngineError as error:
         _log.warning("%s; it is built again", error)
+        remove(folder)
         return False
     return True
 
 
 def _plan(onnx: Path, facts: EngineFacts, workspace_bytes: int) -> bytes:
     tensorrt = _library()
-    logger = _Messages.of(tensorrt)
-    builder = tensorrt.Builder(logger)
-    if builder is None:
-        raise ExportError(f"TensorRT finds no GPU that it can use: {logger.last()}")
+    said: list[str] = []
+    logger = _logger(tensorrt, said)
+    try:
+        builder = tensorrt.Builder(logger)
+    except (RuntimeError, TypeError) as error:
+        raise ExportError(f"TensorRT finds no GPU that it can use: {_last(said, error)}") from None
     network = builder.create_network(_explicit_batch(tensorrt))
     parser = tensorrt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx)):
@@ -141,8 +140,22 @@ def _plan(onnx: Path, facts: EngineFacts, workspace_bytes: int) -> bytes:
         config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise ExportError(f"{onnx}: TensorRT cannot build an engine: {logger.last()}")
+        raise ExportError(f"{onnx}: TensorRT cannot build an engine: {_last(said)}")
     return bytes(plan)
+
+
+def _logger(tensorrt: Any, said: list[str]) -> Any:
+    """Keeps what TensorRT says; by itself it would write into the terminal."""
+
+    class Logger(tensorrt.ILogger):
+        def __init__(self) -> None:
+            super().__init__()
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (tensorrt.ILogger.INTERNAL_ERROR, tensorrt.ILogger.ERROR):
+                said.append(msg)
+
+    return Logger()
 
 
 def _library() -> Any:
@@ -167,5 +180,6 @@ def _explicit_batch(tensorrt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+def _last(said: list[str], error: Exception | None = None) -> str:
+    lines = [*(str(error).splitlines() if error is not None else ()), *said]
+    return lines[-1].strip() if lines else "it said nothing"

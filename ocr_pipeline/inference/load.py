@@ -130,8 +130,8 @@ def self_test_detector(detector: Detector, model: ExportedModel, variant: Varian
         boxes = [np.array(points) for points in expected]
         if not same_boxes([polygon.points for polygon in found], boxes, limit):
             raise EngineError(
-                f"{model.card.name}: self-test of {variant.name} failed on golden picture {number}: "
-                f"{len(found)} boxes against {len(expected)} at export, or moved by more than "
+                f"{model.card.name}: self-test of {variant.name} failed on golden picture "
+                f"{number}: {len(found)} boxes against {len(expected)} at export, or moved by more than "
                 f"{limit:g} px; it computes something else on this machine and must not serve"
             )
 
@@ -148,7 +148,7 @@ def self_test_recognizer(recognizer: Recognizer, model: ExportedModel, variant: 
         )
         if not same:
             raise EngineError(
-                f"{model.card.name}: self-test of {variant.name} failed on golden picture {number}: "
-                f"read {line.text!r} ({line.confidence:.3f}), at export it was {golden}; "
+                f"{model.card.name}: self-test of {variant.name} failed on golden picture "
+                f"{number}: read {line.text!r} ({line.confidence:.3f}), at export it was {golden}; "
                 "it computes something else on this machine and must not serve"
             )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import EngineError
+from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
 
 GRAPH = "model.xml"
 _KERNELS_KEPT = 64
@@ -37,6 +38,7 @@ class OpenVinoEngine:
                 f"device {config.device}: OpenVINO is run on the CPU here; set engine.device=cpu, "
                 "or engine.variant to paddle-fp32 or a tensorrt one"
             )
+        forbid_openvino_telemetry()
         try:
             import openvino
         except ImportError:
@@ -82,6 +84,7 @@ class OpenVinoEngine:
 
 def computes_bf16() -> bool:
     """Tell whether this CPU has bf16; OpenVINO must be installed."""
+    forbid_openvino_telemetry()
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

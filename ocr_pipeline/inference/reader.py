@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -227,7 +227,7 @@ class OcrReader:
         limits: ImageLimits | None = None,
         *,
         words: bool = False,
-    ) -> Iterator[PageText | ImageError]:
+    ) -> Generator[PageText | ImageError, None, None]:
         """Read pictures with what one needs from the engines overlapping with the rest of others.
 
         A few pictures are taken ahead of the one whose text is awaited, so any number of them is

@@ -52,11 +52,18 @@ class Tile:
 
 
 def tile_size(height: int, width: int, config: TilingConfig, *, multiple: int) -> tuple[int, int]:
-    """(height, width) in px of all tiles of a picture; a short side has one tile, rounded up."""
-    rows, columns = (
-        ceil(min(side, config.tile) / multiple) * multiple for side in (height, width)
-    )
+    """(height, width) in px of all tiles of a picture: as few as do, and no larger than needed."""
+    rows, columns = (_tile_side(side, config, multiple) for side in (height, width))
     return rows, columns
+
+
+def _tile_side(side: int, config: TilingConfig, multiple: int) -> int:
+    count = _count(side, config.tile, config.overlap)
+    return ceil((side + (count - 1) * config.overlap) / count / multiple) * multiple
+
+
+def _count(side: int, tile: int, overlap: int) -> int:
+    return 1 if side <= tile else ceil((side - overlap) / (tile - overlap))
 
 
 def stretches(side: int, tile: int, overlap: int) -> list[Stretch]:
@@ -67,10 +74,9 @@ def stretches(side: int, tile: int, overlap: int) -> list[Stretch]:
         tile: px; where it is longer than ``side``, one tile reaches beyond it.
         overlap: that neighbours share at least, px; less than ``tile``.
     """
-    if side <= tile:
-        return [Stretch(0, 0, side)]
-    count = ceil((side - overlap) / (tile - overlap))
-    starts = [round(number * (side - tile) / (count - 1)) for number in range(count)]
+    count = _count(side, tile, overlap)
+    last = max(0, side - tile)
+    starts = [round(number * last / max(1, count - 1)) for number in range(count)]
     borders = [0, *((after + before + tile) // 2 for before, after in pairwise(starts)), side]
     return [
         Stretch(start, own_start, own_end)
