@@ -31,6 +31,7 @@ PAGES = [
     "docs/evaluation.md",
     "docs/export.md",
     "docs/linter.md",
+    "docs/lite.md",
     "docs/loader.md",
     "docs/networks.md",
     "docs/orientation.md",

@@ -15,9 +15,9 @@ class TilingConfig(Config):
     """False: a picture above the detector's ``max_side`` is shrunk to it."""
     above: PositiveInt = 4000
     """A picture whose longer side is above this is cut into tiles, px."""
-    tile: int = Field(default=1536, ge=256, multiple_of=32)
+    tile: int = Field(default=1024, ge=256, multiple_of=32)
     """Longest side of a tile, px."""
-    overlap: PositiveInt = 256
+    overlap: PositiveInt = 128
     """Neighbouring tiles share at least this much, px; text much higher is cut in two."""
 
     @model_validator(mode="after")

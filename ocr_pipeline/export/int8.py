@@ -43,9 +43,9 @@ def save_int8(
 ) -> None:
     """Quantise an exported network into a new folder, under the file names of ``source``.
 
-    Convolutions and matrix products compute in int8, symmetric, weights with a scale a channel.
-    The first convolutions, up to the first depthwise one, stay in float32, and so do additions,
-    activations, attention scores and softmax: what that is worth is in docs/int8.md.
+    Convolutions and matrix products compute in int8, symmetric, weights with a scale a channel. Of
+    a recognizer, the first convolutions, up to the first depthwise one, stay in float32, and so do
+    additions, activations, attention scores and softmax: what that is worth is in docs/int8.md.
 
     The quantiser has a process of its own: it prints, and would change logging for all others. It
     sends nothing over the network.

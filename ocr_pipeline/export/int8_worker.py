@@ -48,6 +48,10 @@ class Inputs:
                 yield det_input(picture, rule.model_copy(update={"max_side": side}))
 
 
+# What `whole` says: of a detector all is in int8; of a recognizer the stem and all but products and
+# convolutions stay in float.
+
+
 def stem(kinds: list[tuple[str, bool]]) -> list[str]:
     """Names of the convolutions that stay in float.
 
@@ -58,7 +62,7 @@ def stem(kinds: list[tuple[str, bool]]) -> list[str]:
     return [name for name, _ in kinds[: min(first, _STEM)]]
 
 
-def quantise_openvino(source: Path, folder: Path, inputs: Inputs) -> None:
+def quantise_openvino(source: Path, folder: Path, inputs: Inputs, *, whole: bool) -> None:
     """``model.xml`` to one in int8."""
     import openvino
 
@@ -68,11 +72,11 @@ def quantise_openvino(source: Path, folder: Path, inputs: Inputs) -> None:
         for node in graph.get_ordered_ops()
         if node.get_type_name() in ("Convolution", "GroupConvolution")
     ]
-    done = _quantised(graph, inputs, stem(kinds), entry=None)
+    done = _quantised(graph, inputs, [] if whole else stem(kinds), entry=None)
     openvino.save_model(done, folder / _XML, compress_to_fp16=False)
 
 
-def quantise_onnx(source: Path, folder: Path, inputs: Inputs) -> None:
+def quantise_onnx(source: Path, folder: Path, inputs: Inputs, *, whole: bool) -> None:
     """``model.onnx`` to one with QuantizeLinear and DequantizeLinear."""
     import onnx
 
@@ -82,7 +86,8 @@ def quantise_onnx(source: Path, folder: Path, inputs: Inputs) -> None:
         for node in graph.graph.node
         if node.op_type == "Conv"
     ]
-    done = _quantised(graph, inputs, stem(kinds), entry=graph.graph.input[0].name)
+    entry = graph.graph.input[0].name
+    done = _quantised(graph, inputs, [] if whole else stem(kinds), entry=entry)
     onnx.save(done, folder / _ONNX)
 
 
@@ -96,9 +101,8 @@ def _quantised(graph: Any, inputs: Inputs, in_float: list[str], *, entry: str | 
         graph,
         nncf.Dataset(inputs, fed),
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        # Only products and convolutions: additions, activations and attention scores in int8 cost
-        # accuracy and hardly save time.
-        model_type=nncf.ModelType.TRANSFORMER,
+        # Additions, activations and attention scores in int8 cost a recognizer accuracy.
+        model_type=nncf.ModelType.TRANSFORMER if in_float else None,
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(names=in_float),
     )
@@ -113,7 +117,8 @@ def main(path: Path) -> None:
     dataset = Dataset.load(Path(job["dataset"]))
     inputs = Inputs(dataset, model, job["samples"], job["seed"])
     quantise = quantise_openvino if job["backend"] == "openvino" else quantise_onnx
-    quantise(Path(job["source"]), Path(job["folder"]), inputs)
+    whole = model.task == "det"
+    quantise(Path(job["source"]), Path(job["folder"]), inputs, whole=whole)
 
 
 if __name__ == "__main__":

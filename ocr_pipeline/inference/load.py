@@ -13,6 +13,7 @@ from ocr_pipeline.config.variant import Precision, Variant
 from ocr_pipeline.errors import ArtifactError, EngineError
 from ocr_pipeline.inference.detector import Detector
 from ocr_pipeline.inference.engine import Engine
+from ocr_pipeline.inference.lite_engine import LiteEngine
 from ocr_pipeline.inference.onnx_engine import OnnxEngine
 from ocr_pipeline.inference.openvino_engine import OpenVinoEngine
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
@@ -79,6 +80,8 @@ def engine_of(folder: Path, task: Task, variant: Variant, config: EngineConfig) 
         return OpenVinoEngine(folder, config, variant.precision, lanes=lanes)
     if variant.backend == "onnx":
         return OnnxEngine(folder, config, lanes=lanes)
+    if variant == Variant("lite", "fp32"):
+        return LiteEngine(folder, config)
     raise EngineError(f"{variant.name}: is not run from Python; see docs/export.md")
 
 

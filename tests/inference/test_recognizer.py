@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.model import RecModelSpec
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.inference.recognizer import Recognizer
@@ -98,11 +100,15 @@ def random_lines(random: np.random.Generator, count: int) -> list[BGRImage]:
     return lines
 
 
-@pytest.mark.parametrize("batches", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("variant", ["paddle-fp32", "openvino-fp32", "openvino-bf16"])
+@pytest.mark.parametrize("batches", [5, pytest.param(200, marks=pytest.mark.slow)])
 def test_what_is_read_on_a_line_does_not_depend_on_the_rest(
-    exported_tiny: ExportedPair, batches: int
+    exported_tiny: ExportedPair, variant: str, batches: int
 ) -> None:
-    reading = OcrReader.load(exported_tiny.det, exported_tiny.rec).recognizer
+    if variant not in ExportedModel.load(exported_tiny.rec).card.backends:
+        pytest.skip(f"the stock model is not exported as {variant} here")
+    config = EngineConfig(variant=variant)
+    reading = OcrReader.load(exported_tiny.det, exported_tiny.rec, config).recognizer
     # One that is sure, one that is hardly read, one that is read upside-down too.
     random = np.random.default_rng(0)
     watched = [golden_lines()[0], *random_lines(random, 1), golden_lines()[1][::-1, ::-1].copy()]
