@@ -20,6 +20,7 @@ from rich.table import Table
 from ocr_pipeline import (
     cli_benchmark,
     cli_dataset,
+    cli_doctor,
     cli_evaluate,
     cli_report,
     cli_train,
@@ -186,6 +187,7 @@ def prepare(
 
 
 app.command()(cli_train.train)
+app.command()(cli_doctor.doctor)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_report.report)
 

@@ -421,7 +421,9 @@ def check_engines(source: str, threads: int) -> list[Finding]:
         mend = "python scripts/export.py CHECKPOINT FOLDER --to static,onnx,openvino"
         return [Finding(source, "bad", str(error), mend)]
     name = model.card.name
-    findings = [Finding(name, "ok", f"{decision.chosen}: {decision.reason}")]
+    reason = decision.reason
+    told = reason if reason.startswith(decision.chosen) else f"{decision.chosen} serves: {reason}"
+    findings = [Finding(name, "ok", told)]
     for candidate in decision.candidates:
         if candidate.refused is not None:
             told = f"{candidate.variant} does not serve: {candidate.refused}"

@@ -28,6 +28,7 @@ from ocr_pipeline.config.serve import ServeConfig
 PAGES = [
     "README.md",
     "docs/distributed.md",
+    "docs/doctor.md",
     "docs/evaluation.md",
     "docs/export.md",
     "docs/linter.md",

@@ -394,7 +394,7 @@ def _page_ms(seconds: Sequence[Sequence[float]]) -> float:
 
 def _pages(folder: Path) -> list[Page]:
     pages = [
-        Page(picture.resolve(), load_truth(truth))
+        Page(picture.absolute(), load_truth(truth))
         for picture in sorted(folder.glob("*"))
         if picture.suffix.lower() in PICTURE_SUFFIXES
         and (truth := picture.with_suffix(".json")).exists()

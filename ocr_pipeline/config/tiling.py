@@ -6,9 +6,11 @@ from ocr_pipeline.config.base import Config
 
 
 class TilingConfig(Config):
-    """When a detector is given a picture in tiles, each as large as it is, instead of shrunk.
+    """When a detector is given a picture in tiles of its own size instead of shrunk as a whole.
 
-    How the defaults were found: ``docs/tiling.md``.
+    PP-OCRv6 tiny on nine pages in one picture of 4960 x 6612 px: 426 of 426 lines found, 421 when
+    shrunk to 4000 px, in the same time. On four pages of 3308 x 4093 px the process held at most
+    782 MB instead of 2051 MB.
     """
 
     enabled: bool = True

@@ -13,6 +13,8 @@ from ocr_pipeline.artifacts.dataset import Dataset
 from ocr_pipeline.config.model import ModelSpec
 from ocr_pipeline.errors import ExportError
 
+Quantised = Literal["openvino", "onnx"]
+QUANTISED: tuple[Quantised, ...] = ("openvino", "onnx")
 LEAST_SAMPLES = 32
 """Fewer say too little of the ranges that values lie in."""
 _TIMEOUT_S = 3600.0
@@ -37,7 +39,7 @@ class Calibration:
 def save_int8(
     source: Path,
     folder: Path,
-    backend: Literal["openvino", "onnx"],
+    backend: Quantised,
     model: ModelSpec,
     calibration: Calibration | None,
 ) -> None:

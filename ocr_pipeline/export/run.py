@@ -18,6 +18,7 @@ from ocr_pipeline.artifacts.pictures import save_pictures
 from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.config.variant import Variant
 from ocr_pipeline.errors import EngineError, ExportError
+from ocr_pipeline.export.int8 import QUANTISED, Calibration, save_int8
 from ocr_pipeline.export.lite import save_lite
 from ocr_pipeline.export.onnx import save_onnx
 from ocr_pipeline.export.openvino import save_openvino
@@ -65,7 +66,7 @@ def export_model(
     """
     variants = config.variants()
     with staged(out_dir, replace=replace) as scratch:
-        _write_forms(model, scratch, variants, on_step)
+        _write_forms(model, scratch, variants, config, on_step)
         backends, golden = _pass_gate(model, scratch, variants, config, on_step)
         save_pictures(model.golden, scratch / GOLDEN_NAME)
         if model.charset is not None:
@@ -90,6 +91,7 @@ def _write_forms(
     model: TrainableModel,
     scratch: Path,
     variants: Sequence[Variant],
+    config: ExportConfig,
     on_step: Callable[[str], None],
 ) -> None:
     wanted = {variant.backend for variant in variants}
@@ -101,6 +103,13 @@ def _write_forms(
     if "openvino" in wanted:
         on_step("OpenVINO")
         save_openvino(scratch / ONNX.folder, scratch / "openvino")
+    for backend in QUANTISED:
+        quantised = Variant(backend, "int8")
+        if quantised in variants and config.dataset is not None:
+            on_step(f"quantising for {backend}")
+            calibration = Calibration(config.dataset, config.calibration_samples, config.seed)
+            folder = scratch / quantised.folder
+            save_int8(scratch / backend, folder, backend, model.spec.deployed(), calibration)
     if "lite" in wanted:
         on_step("Paddle Lite")
         save_lite(model, scratch / "lite", fp16=Variant("lite", "fp16") in variants)

@@ -31,7 +31,7 @@ from ocr_pipeline.inference.recognizer import Recognizer
 _PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "openvino", "onnxruntime", "numpy")
 _BY_HAND = ("lite", "tensorrt")
 """Taken where asked for by name only: one is for other machines, one is built for one GPU."""
-_ROUNDS = 5
+_ROUNDS = 9
 _PAGE = (736, 736)
 _LINE_WIDTH = 320
 _log = logging.getLogger(__name__)

@@ -134,8 +134,8 @@ def self_test_detector(detector: Detector, model: ExportedModel, variant: Varian
         if not same_boxes([polygon.points for polygon in found], boxes, limit):
             raise EngineError(
                 f"{model.card.name}: self-test of {variant.name} failed on golden picture "
-                f"{number}: {len(found)} boxes against {len(expected)} at export, or moved by more than "
-                f"{limit:g} px; it computes something else on this machine and must not serve"
+                f"{number}: {len(found)} boxes against {len(expected)} at export, or moved by more "
+                f"than {limit:g} px; it computes something else on this machine and must not serve"
             )
 
 

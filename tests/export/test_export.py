@@ -251,8 +251,9 @@ def test_a_converter_that_is_absent_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, released_weights: None
 ) -> None:
     monkeypatch.setattr("ocr_pipeline.export.onnx.find_spec", lambda _: None)
-    with pytest.raises(ExportError, match=r"paddle2onnx is not installed; .*ocr_pipeline\[convert\]"):
-        export_model(load_released("ppocrv6_tiny_rec"), tmp_path / "o", ExportConfig(to=("onnx",)))
+    config = ExportConfig(to=("onnx",))
+    with pytest.raises(ExportError, match=r"paddle2onnx is not installed; .*\[convert\]"):
+        export_model(load_released("ppocrv6_tiny_rec"), tmp_path / "out", config)
     assert list(tmp_path.iterdir()) == []
 
 
