@@ -1,9 +1,12 @@
 """An engine runs one exported network: arrays in, arrays out."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+ResultT = TypeVar("ResultT")
 
 
 class Engine(Protocol):
@@ -16,4 +19,15 @@ class Engine(Protocol):
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[N, 3, H, W]`` float32 to probabilities: ``[N, 1, H, W]`` or ``[N, T, K]``."""
+        ...
+
+
+@runtime_checkable
+class LogitEngine(Protocol):
+    """An engine of a recognizer that can also leave the last softmax out."""
+
+    def with_logits(
+        self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
+    ) -> ResultT:
+        """Return what ``use`` makes of ``[N, T, K]`` float32, which is valid in there only."""
         ...

@@ -1,7 +1,9 @@
 """OpenVINO: bf16 on the CPUs that have it, float32 and int8 on the others."""
 
 import queue
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +11,11 @@ from numpy.typing import NDArray
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import EngineError
+from ocr_pipeline.inference.engine import ResultT
 from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
 
 GRAPH = "model.xml"
-_KERNELS_KEPT = 64
+_KERNELS_KEPT = 1000
 """Shapes and layers whose prepared kernels are kept, a stream; OpenVINO's 5,000 grow for hours."""
 
 
@@ -47,16 +50,20 @@ class OpenVinoEngine:
                 "engine.variant=paddle-fp32"
             ) from None
         core = openvino.Core()
-        if precision == "bf16" and not computes_bf16():
+        has_bf16 = computes_bf16()
+        if precision == "bf16" and not has_bf16:
             raise EngineError("this CPU does not compute in bf16; set engine.variant=openvino-fp32")
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            # What an int8 graph leaves in float.
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or not has_bf16 else "bf16",
             "INFERENCE_NUM_THREADS": config.threads,
             "NUM_STREAMS": lanes,
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT,
         }
         try:
-            compiled = core.compile_model(core.read_model(folder / GRAPH), "CPU", settings)
+            graph = core.read_model(folder / GRAPH)
+            self._ends_in_logits = _cut_softmax(graph)
+            compiled = core.compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"{folder}: OpenVINO cannot load it: {reason}") from None
@@ -72,14 +79,50 @@ class OpenVinoEngine:
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :class:`~ocr_pipeline.inference.engine.Engine`."""
+        return self._infer(images, _softmax if self._ends_in_logits else np.array)
+
+    def with_logits(
+        self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
+    ) -> ResultT:
+        """See :class:`~ocr_pipeline.inference.engine.LogitEngine`.
+
+        Raises:
+            EngineError: the graph does not end in a softmax over classes.
+        """
+        if not self._ends_in_logits:
+            raise EngineError("the graph does not end in a softmax: it is no recognizer's")
+        return self._infer(images, use)
+
+    def _infer(
+        self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
+    ) -> ResultT:
         request = self._free.get()
         try:
-            request.infer([np.ascontiguousarray(images, dtype=np.float32)], share_inputs=True)
-            return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+            images = np.ascontiguousarray(images, dtype=np.float32)
+            request.infer([images], share_inputs=True, share_outputs=True)
+            return use(request.get_output_tensor(0).data)
         except RuntimeError as error:
             raise EngineError(_refused(images, error)) from None
         finally:
             self._free.put(request)
+
+
+def _cut_softmax(graph: Any) -> bool:
+    """Let a graph end before its last softmax; tell whether it had one."""
+    result = graph.get_results()[0]
+    last = result.input_value(0).get_node()
+    if last.get_type_name() != "Softmax":
+        return False
+    result.input(0).replace_source_output(last.input_value(0))
+    graph.validate_nodes_and_infer_types()
+    return True
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Over the last axis, into an array of its own."""
+    exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    exps /= exps.sum(axis=-1, keepdims=True)
+    return np.asarray(exps, dtype=np.float32)
 
 
 def computes_bf16() -> bool:

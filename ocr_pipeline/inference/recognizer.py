@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ocr_pipeline.config.model import RecModelSpec
-from ocr_pipeline.inference.engine import Engine
+from ocr_pipeline.inference.engine import Engine, LogitEngine
 from ocr_pipeline.ops.charset import Charset
-from ocr_pipeline.ops.ctc import TextLine, decode_greedy
+from ocr_pipeline.ops.ctc import TextLine, best_of_logits, best_of_probs, decode_best
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.resize import rec_input, rec_width
 
@@ -54,13 +55,18 @@ class Recognizer:
 
         def read(chunk: list[int]) -> list[TextLine]:
             inputs = np.stack([rec_input(lines[index], self.spec.image) for index in chunk])
-            return decode_greedy(self.engine.run(inputs), self.charset, emissions=emissions)
+            return decode_best(*self._best(inputs), self.charset, emissions=emissions)
 
         texts = self._lanes.map(read, chunks) if self._lanes else map(read, chunks)
         results: dict[int, TextLine] = {}
         for chunk, read_lines in zip(chunks, texts, strict=True):
             results.update(zip(chunk, read_lines, strict=True))
         return [results[index] for index in range(len(lines))]
+
+    def _best(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        if isinstance(self.engine, LogitEngine):
+            return self.engine.with_logits(inputs, lambda x: best_of_logits(x, self.charset))
+        return best_of_probs(self.engine.run(inputs), self.charset)
 
     def steps(self, line: BGRImage) -> float:
         """Time steps that a line is long in the network's output, without its padding."""

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from ocr_pipeline.ops.charset import BLANK, Charset
 
+_ROWS_AT_ONCE = 16
+"""Time steps whose classes fit into a core's cache, up to 20,000 of them."""
+
 
 @dataclass(frozen=True)
 class Emission:
@@ -56,21 +59,75 @@ def decode_greedy(
     Raises:
         ValueError: K is not the number of classes of the character set (both given).
     """
-    if probs.ndim != 3 or probs.shape[2] != charset.classes:
-        raise ValueError(
-            f"probabilities of shape {probs.shape}; expected [N, T, {charset.classes}] for a "
-            f"character set of {charset.classes} classes"
-        )
-    best = probs.argmax(axis=2)
-    peak = np.take_along_axis(probs, best[:, :, None], axis=2)[:, :, 0]
-    emitted = best != BLANK
-    emitted[:, 1:] &= best[:, 1:] != best[:, :-1]
+    return decode_best(*best_of_probs(probs, charset), charset, emissions=emissions)
+
+
+def decode_best(
+    best: NDArray[np.intp],
+    peak: NDArray[np.float32],
+    charset: Charset,
+    *,
+    emissions: bool = False,
+) -> list[TextLine]:
+    """See :func:`decode_greedy`; ``best`` and ``peak`` as :func:`best_of_probs` gives them."""
     lines = []
-    for indices, values, keep in zip(best, peak, emitted, strict=True):
+    for indices, values, keep in zip(best, peak, emitted_steps(best), strict=True):
         confidence = float(values[keep].mean()) if keep.any() else 0.0
         found = _emissions(indices, values, keep, charset) if emissions else ()
         lines.append(TextLine(charset.decode(indices[keep].tolist()), confidence, found))
     return lines
+
+
+def emitted_steps(best: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Where a character is emitted: neither a blank nor the class of the time step before.
+
+    Args:
+        best: ``[N, T]`` class of each time step.
+    """
+    emitted = best != BLANK
+    emitted[:, 1:] &= best[:, 1:] != best[:, :-1]
+    return np.asarray(emitted, dtype=np.bool_)
+
+
+def best_of_probs(
+    probs: NDArray[np.float32], charset: Charset
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The best class of each time step, and its probability: both ``[N, T]``.
+
+    Raises:
+        ValueError: the last axis is not the number of classes of the character set (both given).
+    """
+    _check_classes(probs, charset)
+    best = probs.argmax(axis=2)
+    return best, np.take_along_axis(probs, best[:, :, None], axis=2)[:, :, 0]
+
+
+def best_of_logits(
+    logits: NDArray[np.float32], charset: Charset
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """:func:`best_of_probs` from what comes before the softmax, which is not needed as a whole.
+
+    Most time steps are blank, and no reading asks how sure they are: probabilities are computed
+    where a character is emitted, and are 0 elsewhere.
+    """
+    _check_classes(logits, charset)
+    best = logits.argmax(axis=2)
+    peak = np.zeros(best.shape, dtype=np.float32)
+    lines, steps = np.nonzero(emitted_steps(best))
+    for start in range(0, len(lines), _ROWS_AT_ONCE):
+        at = (lines[start : start + _ROWS_AT_ONCE], steps[start : start + _ROWS_AT_ONCE])
+        rows = logits[at]
+        rows -= rows[np.arange(len(rows)), best[at]][:, None]
+        peak[at] = 1 / np.exp(rows, out=rows).sum(axis=1)
+    return best, peak
+
+
+def _check_classes(values: NDArray[np.float32], charset: Charset) -> None:
+    if values.ndim != 3 or values.shape[2] != charset.classes:
+        raise ValueError(
+            f"probabilities of shape {values.shape}; expected [N, T, {charset.classes}] for a "
+            f"character set of {charset.classes} classes"
+        )
 
 
 def _emissions(
