@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ocr_pipeline.benchmarks.reading import Found
 from ocr_pipeline.errors import ConfigError
-from ocr_pipeline.inference.engine import Engine
+from ocr_pipeline.inference.engine import Engine, LogitEngine
 
 DET_NETWORK, REC_NETWORK = "det network", "rec network"
 
@@ -41,7 +42,9 @@ STEPS = (
     _Step("DB decode", f"{_INFERENCE}.detector", "decode_polygons"),
     _Step("crop", f"{_INFERENCE}.reader", "crop_line"),
     _Step("rec preparation", f"{_INFERENCE}.recognizer", "rec_input"),
-    _Step("CTC decode", f"{_INFERENCE}.recognizer", "decode_greedy"),
+    _Step("CTC decode", f"{_INFERENCE}.recognizer", "best_of_logits"),
+    _Step("CTC decode", f"{_INFERENCE}.recognizer", "best_of_probs"),
+    _Step("CTC decode", f"{_INFERENCE}.recognizer", "decode_best"),
     _Step("ordering", f"{_INFERENCE}.reader", "_page_lines"),
 )
 NAMES = (
@@ -64,25 +67,34 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
+        self._mine = threading.local()
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
-        """Add what the block takes."""
+        """Add what the block takes, less what is timed inside it."""
+        outer: float = getattr(self._mine, "inside", 0.0)
+        self._mine.inside = 0.0
         started = time.perf_counter()
         try:
             yield
         finally:
             taken = time.perf_counter() - started
             with self._lock:
-                self.seconds[name] += taken
+                self.seconds[name] += taken - self._mine.inside
+            self._mine.inside = outer + taken
+
+
+Call = Callable[[], Any]
+Around = Callable[[NDArray[np.float32], Call], Any]
+"""Does something around a call of an engine on these images, and returns its result."""
 
 
 class _Around:
     """An engine with something done around each run."""
 
-    def __init__(self, engine: Engine, run: Callable[[Engine, Any], Any]) -> None:
+    def __init__(self, engine: Engine, around: Around) -> None:
         self._engine = engine
-        self._run = run
+        self._around = around
 
     @property
     def lanes(self) -> int:
@@ -91,8 +103,20 @@ class _Around:
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As the engine's."""
-        result: NDArray[np.float32] = self._run(self._engine, images)
+        result: NDArray[np.float32] = self._around(images, lambda: self._engine.run(images))
         return result
+
+
+class _AroundLogits(_Around):
+    """The same of an engine that can leave the softmax out."""
+
+    def with_logits(
+        self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], Any]
+    ) -> Any:
+        """As the engine's."""
+        engine = self._engine
+        assert isinstance(engine, LogitEngine)  # noqa: S101  (it was chosen for that)
+        return self._around(images, lambda: engine.with_logits(images, use))
 
 
 def profile_page(reader: Any, path: str) -> dict[str, Any]:
@@ -119,7 +143,7 @@ def profile_page(reader: Any, path: str) -> dict[str, Any]:
     for name, part in (("det", reader.detector), ("rec", reader.recognizer)):
         with ThreadPoolExecutor(part.engine.lanes) as lanes:
             started = time.perf_counter()
-            list(lanes.map(part.engine.run, inputs[name]))
+            list(lanes.map(partial(_compute, part.engine), inputs[name]))
             alone += time.perf_counter() - started
     lines = [Found(line.points.tolist(), line.text) for line in page.lines]
     return {
@@ -129,6 +153,14 @@ def profile_page(reader: Any, path: str) -> dict[str, Any]:
         "runs": {name: len(arrays) for name, arrays in inputs.items()},
         "lines": lines,
     }
+
+
+def _compute(engine: Engine, images: NDArray[np.float32]) -> None:
+    """Run the network, as the reader does, and nothing else."""
+    if isinstance(engine, LogitEngine):
+        engine.with_logits(images, np.shape)
+    else:
+        engine.run(images)
 
 
 @contextmanager
@@ -160,15 +192,15 @@ def _timed(watch: Stopwatch, name: str, function: Callable[..., Any]) -> Callabl
 
 
 @contextmanager
-def _engines(
-    reader: Any, det: Callable[[Engine, Any], Any], rec: Callable[[Engine, Any], Any]
-) -> Iterator[None]:
+def _engines(reader: Any, det: Around, rec: Around) -> Iterator[None]:
     """Run the networks through these two instead."""
     parts = ((reader.detector, det), (reader.recognizer, rec))
     before = [part.engine for part, _ in parts]
     try:
-        for part, run in parts:
-            part.engine = _Around(part.engine, run)
+        for part, around in parts:
+            # A detector asks for nothing but probabilities.
+            logits = part is reader.recognizer and isinstance(part.engine, LogitEngine)
+            part.engine = (_AroundLogits if logits else _Around)(part.engine, around)
         yield
     finally:
         for (part, _), engine in zip(parts, before, strict=True):
@@ -177,12 +209,12 @@ def _engines(
 
 @contextmanager
 def _timed_engines(reader: Any, watch: Stopwatch) -> Iterator[None]:
-    def timed(name: str) -> Callable[[Engine, Any], Any]:
-        def run(engine: Engine, images: Any) -> Any:
+    def timed(name: str) -> Around:
+        def around(_images: NDArray[np.float32], call: Call) -> Any:
             with watch.time(name):
-                return engine.run(images)
+                return call()
 
-        return run
+        return around
 
     with _engines(reader, timed(DET_NETWORK), timed(REC_NETWORK)):
         yield
@@ -192,12 +224,12 @@ def _inputs(reader: Any, path: str) -> dict[str, list[NDArray[np.float32]]]:
     """What both networks are fed with on one page; copies, since the reader may use one twice."""
     kept: dict[str, list[NDArray[np.float32]]] = {"det": [], "rec": []}
 
-    def keeping(name: str) -> Callable[[Engine, Any], Any]:
-        def run(engine: Engine, images: Any) -> Any:
+    def keeping(name: str) -> Around:
+        def around(images: NDArray[np.float32], call: Call) -> Any:
             kept[name].append(np.array(images))
-            return engine.run(images)
+            return call()
 
-        return run
+        return around
 
     with _engines(reader, keeping("det"), keeping("rec")):
         reader.read(path)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import PositiveInt, field_validator
 
 from ocr_pipeline.config.base import Config
+from ocr_pipeline.config.tiling import TilingConfig
 from ocr_pipeline.config.variant import Variant
 from ocr_pipeline.errors import ConfigError
 
@@ -23,6 +24,9 @@ class EngineConfig(Config):
     """CPU threads of one engine."""
     rec_batch: PositiveInt = 8
     """Text lines of one width that are recognised together, at most."""
+
+    tiling: TilingConfig = TilingConfig()
+    """Of pictures that are larger than the detector takes as a whole."""
 
     @field_validator("variant")
     @classmethod

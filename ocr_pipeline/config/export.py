@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.engine import EngineConfig
+from ocr_pipeline.config.image import DBDecodeSpec
 from ocr_pipeline.config.variant import PRECISIONS, Backend, Precision, Variant
 
 Target = Literal["static", "onnx", "openvino", "lite", "tensorrt"]
@@ -64,6 +65,9 @@ class ExportConfig(Config):
     det_tolerance: LargestDifference = LargestDifference()
     rec_mean_tolerance: RecMeanDifference = RecMeanDifference()
     det_mean_tolerance: DetMeanDifference = DetMeanDifference()
+    decode: DBDecodeSpec | None = None
+    """Detectors only: decode rules that differ from the model's own, e.g. {unclip_ratio: 1.6}. The
+    rest stays, and the card carries the result to whatever serves it."""
     dataset: Path | None = None
     """Dataset whose validation part every form is measured on, and whose training part INT8 is
     calibrated on; without one, the golden pictures alone decide, and there is no INT8."""

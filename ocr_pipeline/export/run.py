@@ -1,6 +1,7 @@
 """Checkpoint to an exported model in all forms that are asked for, through the parity gate."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from ocr_pipeline.artifacts.exported import (
@@ -16,6 +17,8 @@ from ocr_pipeline.artifacts.exported import (
 from ocr_pipeline.artifacts.folder import hash_files, staged, write_card
 from ocr_pipeline.artifacts.pictures import save_pictures
 from ocr_pipeline.config.export import ExportConfig
+from ocr_pipeline.config.image import DBDecodeSpec
+from ocr_pipeline.config.model import DetModelSpec
 from ocr_pipeline.config.variant import Variant
 from ocr_pipeline.errors import EngineError, ExportError
 from ocr_pipeline.export.int8 import QUANTISED, Calibration, save_int8
@@ -65,6 +68,7 @@ def export_model(
             dataset is incomplete.
     """
     variants = config.variants()
+    model = _with_decode(model, config)
     with staged(out_dir, replace=replace) as scratch:
         _write_forms(model, scratch, variants, config, on_step)
         backends, golden = _pass_gate(model, scratch, variants, config, on_step)
@@ -85,6 +89,17 @@ def export_model(
         write_card(card, scratch, CARD_NAME)
         _check_rules(model, scratch)
     return ExportedModel.load(out_dir)
+
+
+def _with_decode(model: TrainableModel, config: ExportConfig) -> TrainableModel:
+    """The same network with the decode rules that are asked for."""
+    if config.decode is None:
+        return model
+    if not isinstance(model.spec, DetModelSpec):
+        raise ExportError("decode: is for detectors, this is a recognizer; leave it out")
+    changes = config.decode.model_dump(exclude_unset=True)
+    decode = DBDecodeSpec.model_validate({**model.spec.decode.model_dump(), **changes})
+    return replace_fields(model, spec=model.spec.model_copy(update={"decode": decode}))
 
 
 def _write_forms(

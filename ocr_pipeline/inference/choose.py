@@ -87,7 +87,7 @@ def load_detector(model: ExportedModel, config: EngineConfig) -> Detector:
         ArtifactError: the model is a recognizer, or was not exported as asked.
         EngineError: no engine passes.
     """
-    return detector_of(model, open_best(model, config).engine)
+    return detector_of(model, open_best(model, config).engine, config)
 
 
 def load_recognizer(model: ExportedModel, config: EngineConfig) -> Recognizer:
@@ -180,7 +180,7 @@ def _key(model: ExportedModel, config: EngineConfig) -> str:
             continue  # then it is no candidate either
     facts = {
         "card": sha256_of(model.folder / CARD_NAME),
-        "engine": config.model_dump(mode="json"),
+        "engine": config.model_dump(mode="json", exclude={"tiling"}),
         "machine": [platform.machine(), _processor(), os.cpu_count()],
         "versions": versions,
     }

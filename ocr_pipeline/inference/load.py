@@ -77,7 +77,7 @@ def engine_of(folder: Path, task: Task, variant: Variant, config: EngineConfig) 
     if variant.backend == "paddle":
         return PaddleEngine(folder, config)
     if variant.backend == "openvino":
-        return OpenVinoEngine(folder, config, variant.precision, lanes=lanes)
+        return OpenVinoEngine(folder, config, variant.precision, task=task, lanes=lanes)
     if variant.backend == "onnx":
         return OnnxEngine(folder, config, lanes=lanes)
     if variant == Variant("lite", "fp32"):
@@ -85,7 +85,7 @@ def engine_of(folder: Path, task: Task, variant: Variant, config: EngineConfig) 
     raise EngineError(f"{variant.name}: is not run from Python; see docs/export.md")
 
 
-def detector_of(model: ExportedModel, engine: Engine) -> Detector:
+def detector_of(model: ExportedModel, engine: Engine, config: EngineConfig) -> Detector:
     """Put a detector's rules around its engine.
 
     Raises:
@@ -95,7 +95,7 @@ def detector_of(model: ExportedModel, engine: Engine) -> Detector:
         raise ArtifactError(
             f"{model.folder}: holds a recognizer; give a detector here (task det in exported.json)"
         )
-    return Detector(engine, model.card.model)
+    return Detector(engine, model.card.model, config.tiling)
 
 
 def recognizer_of(model: ExportedModel, engine: Engine, config: EngineConfig) -> Recognizer:
@@ -119,7 +119,7 @@ def self_test(model: ExportedModel, engine: Engine, variant: Variant, config: En
         EngineError: a text or box is missing, new, or further away than the precision explains.
     """
     if isinstance(model.card.model, DetModelSpec):
-        self_test_detector(detector_of(model, engine), model, variant)
+        self_test_detector(detector_of(model, engine, config), model, variant)
     else:
         self_test_recognizer(recognizer_of(model, engine, config), model, variant)
 

@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_pipeline.config.engine import EngineConfig
+from ocr_pipeline.config.sources import Task
 from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import EngineError
 from ocr_pipeline.inference.engine import ResultT
 from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
 
 GRAPH = "model.xml"
-_KERNELS_KEPT = 1000
-"""Shapes and layers whose prepared kernels are kept, a stream; OpenVINO's 5,000 grow for hours."""
+_KERNELS_KEPT: dict[Task, int] = {"det": 64, "rec": 1000}
+"""Kernels of layers, prepared for one shape, that are kept, a stream. A recognizer has few shapes,
+used again and again (64 cost a fifth of its time), a detector one for each size of picture: with
+OpenVINO's own 5,000 memory grows for hours."""
 
 
 class OpenVinoEngine:
@@ -26,6 +29,7 @@ class OpenVinoEngine:
         folder: holds ``model.xml`` and ``model.bin``.
         config: threads.
         precision: fp32 and bf16 come from the same files; int8 is in the graph.
+        task: what the network is for.
         lanes: calls that are computed at the same time, each on its share of the threads.
 
     Raises:
@@ -34,7 +38,13 @@ class OpenVinoEngine:
     """
 
     def __init__(
-        self, folder: Path, config: EngineConfig, precision: Precision, *, lanes: int = 1
+        self,
+        folder: Path,
+        config: EngineConfig,
+        precision: Precision,
+        *,
+        task: Task,
+        lanes: int = 1,
     ) -> None:
         if config.device != "cpu":
             raise EngineError(
@@ -58,7 +68,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or not has_bf16 else "bf16",
             "INFERENCE_NUM_THREADS": config.threads,
             "NUM_STREAMS": lanes,
-            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT,
+            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[task],
         }
         try:
             graph = core.read_model(folder / GRAPH)

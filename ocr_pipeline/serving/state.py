@@ -93,7 +93,7 @@ class ReaderState:
         detector_model = ExportedModel.load(Path(config.detector))
         recognizer_model = ExportedModel.load(Path(config.recognizer))
         detecting = open_best(detector_model, config.engine)
-        detector = detector_of(detector_model, detecting.engine)
+        detector = detector_of(detector_model, detecting.engine, config.engine)
         recognising = open_best(recognizer_model, config.engine)
         recognizer = recognizer_of(recognizer_model, recognising.engine, config.engine)
         self.cards = {"detector": detector_model.card, "recognizer": recognizer_model.card}

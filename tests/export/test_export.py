@@ -10,6 +10,7 @@ from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.cli import main
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.export import ExportConfig
+from ocr_pipeline.config.image import DBDecodeSpec
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
 from ocr_pipeline.config.prepare import PrepareConfig
 from ocr_pipeline.errors import ArtifactError, EngineError, ExportError
@@ -265,3 +266,26 @@ def test_a_program_that_is_none_is_said_by_the_converter(tmp_path: Path) -> None
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(ExportError, match="OpenVINO cannot convert the ONNX graph"):
         save_openvino(tmp_path, tmp_path / "openvino")
+
+
+def test_decode_rules_may_be_changed_at_export(tmp_path: Path, released_weights: None) -> None:
+    model = load_released("ppocrv6_tiny_det")
+    config = ExportConfig(decode=DBDecodeSpec(unclip_ratio=2.0))
+    exported = export_model(model, tmp_path / "out", config)
+    assert isinstance(exported.card.model, DetModelSpec)
+    wanted = model.spec.decode.model_copy(update={"unclip_ratio": 2.0})
+    assert exported.card.model.decode == wanted
+    usual = load_detector(ExportedModel.load(exported_folder_of(model, tmp_path)), EngineConfig())
+    wide = load_detector(exported, EngineConfig())
+    (page, *_) = golden_pages()
+    heights = [
+        np.mean([np.ptp(p.points[:, 1]) for p in detector.detect(page).polygons])
+        for detector in (usual, wide)
+    ]
+    assert heights[1] > heights[0] + 5
+    with pytest.raises(ExportError, match="decode: is for detectors, this is a recognizer"):
+        export_model(load_released("ppocrv6_tiny_rec"), tmp_path / "rec", config)
+
+
+def exported_folder_of(model: TrainableModel, root: Path) -> Path:
+    return export_model(model, root / "usual", ExportConfig()).folder

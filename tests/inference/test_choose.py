@@ -40,6 +40,13 @@ def garbage(self: object, images: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.full((len(images), images.shape[3] // 8, 6906), 1 / 6906, np.float32)
 
 
+def spoil(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an engine compute garbage, whichever way it is asked."""
+    monkeypatch.setattr(kind, "run", garbage)
+    if hasattr(kind, "with_logits"):
+        monkeypatch.setattr(kind, "with_logits", lambda self, x, use: use(garbage(self, x)))
+
+
 def test_the_fastest_of_those_that_pass_serves_and_is_remembered(
     rec: ExportedModel, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -61,7 +68,7 @@ def test_the_fastest_of_those_that_pass_serves_and_is_remembered(
 def test_an_engine_that_computes_garbage_is_refused_by_name(
     rec: ExportedModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OpenVinoEngine, "run", garbage)
+    spoil(OpenVinoEngine, monkeypatch)
     decision = open_best(rec, CONFIG).decision
     refused = {c.variant: c.refused for c in decision.candidates if c.refused}
     assert set(refused) == {name for name in rec.card.backends if name.startswith("openvino")}
@@ -76,7 +83,7 @@ def test_what_was_chosen_before_and_fails_now_is_measured_again(
 ) -> None:
     before = open_best(rec, CONFIG).decision.chosen
     (kind,) = [e for e in ENGINES if e.__name__.lower().startswith(before.split("-")[0])]
-    monkeypatch.setattr(kind, "run", garbage)
+    spoil(kind, monkeypatch)
     after = open_best(rec, CONFIG).decision
     assert after.chosen != before
     assert next(c.refused for c in after.candidates if c.variant == before)
@@ -86,7 +93,7 @@ def test_where_none_passes_each_is_named(
     rec: ExportedModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for kind in ENGINES:
-        monkeypatch.setattr(kind, "run", garbage)
+        spoil(kind, monkeypatch)
     with pytest.raises(EngineError, match="no engine can serve it .*paddle-fp32: .*onnx-fp32: "):
         open_best(rec, CONFIG)
     assert not cache.exists()
@@ -132,7 +139,7 @@ def test_an_engine_set_by_hand_is_tested_and_not_timed(
     decision = open_best(rec, config).decision
     assert (decision.chosen, decision.reason) == ("onnx-fp32", "set by hand")
     assert not cache.exists()
-    monkeypatch.setattr(OnnxEngine, "run", garbage)
+    spoil(OnnxEngine, monkeypatch)
     with pytest.raises(EngineError, match="self-test of onnx-fp32 failed"):
         open_best(rec, config)
     with pytest.raises(ArtifactError, match="not exported as lite-fp32; it holds paddle-fp32, "):

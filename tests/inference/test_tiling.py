@@ -14,7 +14,7 @@ from ocr_pipeline.ops.geometry import Points
 from ocr_pipeline.ops.golden import golden_pages
 from tests.conftest import ExportedPair
 
-SMALL_TILES = TilingConfig(above=300, tile=320, overlap=96)
+SMALL_TILES = TilingConfig(enabled=True, above=300, tile=320, overlap=96)
 
 
 class DarkIsText:
@@ -64,8 +64,8 @@ def test_lines_across_tiles_are_found_whole_and_once() -> None:
 @pytest.mark.parametrize(
     ("tiling", "shapes"),
     [
-        (TilingConfig(above=1280, tile=320, overlap=96), {(1, 3, 960, 1280)}),
-        (TilingConfig(above=1279, tile=640, overlap=96), {(1, 3, 544, 512)}),
+        (TilingConfig(enabled=True, above=1280, tile=320, overlap=96), {(1, 3, 960, 1280)}),
+        (TilingConfig(enabled=True, above=1279, tile=640, overlap=96), {(1, 3, 544, 512)}),
         (TilingConfig(enabled=False, above=300), {(1, 3, 960, 1280)}),
     ],
 )
@@ -85,7 +85,7 @@ def test_text_of_a_page_in_tiles_is_that_of_the_page(exported_tiny: ExportedPair
     reader = OcrReader.load(exported_tiny.det, exported_tiny.rec)
     page = np.hstack([golden_pages()[0]] * 2)
     whole = reader.read(page)
-    reader.detector.tiling = TilingConfig(above=1000, tile=736, overlap=192)
+    reader.detector.tiling = TilingConfig(enabled=True, above=1000, tile=736, overlap=192)
     tiled = reader.read(page)
     assert tiled.text == whole.text
     assert tiled.text.count("TOTAL 1,280.50") == 2

@@ -3,7 +3,15 @@ import pytest
 from numpy.typing import NDArray
 
 from ocr_pipeline.ops.charset import Charset
-from ocr_pipeline.ops.ctc import Emission, TextLine, decode_greedy, steps_needed
+from ocr_pipeline.ops.ctc import (
+    Emission,
+    TextLine,
+    best_of_logits,
+    decode_best,
+    decode_greedy,
+    emitted_steps,
+    steps_needed,
+)
 
 CHARSET = Charset(["a", "b", "c"])
 SPACE = 4
@@ -99,3 +107,25 @@ def test_steps_needed_is_the_shortest_path_that_decodes_to_the_label() -> None:
     assert text_of(1, 0, 1, 2) == "aab"
     assert steps_needed([1, 1, 2]) == 4
     assert text_of(1, 1, 2) != "aab"
+
+
+def test_logits_give_what_their_softmax_gives() -> None:
+    random = np.random.default_rng(7)
+    charset = Charset([chr(0x4E00 + n) for n in range(60)])
+    logits = random.normal(0, 4, (3, 50, charset.classes)).astype(np.float32)
+    logits[:, ::2, 0] += 20  # most steps are blank
+    logits[1, 10:14] = logits[1, 10]  # a character over four steps
+    exps = np.exp(logits - logits.max(axis=2, keepdims=True))
+    probs = exps / exps.sum(axis=2, keepdims=True)
+    expected = decode_greedy(probs, charset, emissions=True)
+    best, peak = best_of_logits(logits, charset)
+    found = decode_best(best, peak, charset, emissions=True)
+    assert [line.text for line in found] == [line.text for line in expected]
+    assert sum(len(line.text) for line in found) > 3 * 20  # more than are computed at once
+    for line, other in zip(found, expected, strict=True):
+        assert line.confidence == pytest.approx(other.confidence, abs=1e-6)
+        steps = [emission.step for emission in line.emissions]
+        assert steps == [emission.step for emission in other.emissions]
+    assert not peak[~emitted_steps(best)].any()
+    with pytest.raises(ValueError, match=r"expected \[N, T, 62\] for a character set of 62"):
+        best_of_logits(logits[..., :40], charset)
