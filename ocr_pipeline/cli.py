@@ -298,6 +298,9 @@ def read(
     turn: Annotated[
         bool, typer.Option("--turn/--no-turn", help="read unsure lines upside-down too")
     ] = True,
+    words: Annotated[
+        bool, typer.Option("--words", help="with --json: boxes of words and characters")
+    ] = False,
 ) -> None:
     """Pictures to text. A picture that cannot be read does not stop the others."""
     from ocr_pipeline.ops.decode import read_image
@@ -311,7 +314,7 @@ def read(
             failed += 1
             _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             continue
-        page = reader.read(image)
+        page = reader.read(image, words=words and as_json)
         if as_json:
             print(json.dumps({"image": str(path), **page.as_dict()}, ensure_ascii=False))
         else:

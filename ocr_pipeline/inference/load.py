@@ -15,7 +15,7 @@ from ocr_pipeline.inference.detector import Detector
 from ocr_pipeline.inference.engine import Engine
 from ocr_pipeline.inference.lite_engine import LiteEngine
 from ocr_pipeline.inference.onnx_engine import OnnxEngine
-from ocr_pipeline.inference.openvino_engine import OpenVinoEngine
+from ocr_pipeline.inference.openvino_engine import OpenVinoEngine, OpenVinoRecognizer
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.ops.metrics import normalise_text
@@ -77,7 +77,8 @@ def engine_of(folder: Path, task: Task, variant: Variant, config: EngineConfig) 
     if variant.backend == "paddle":
         return PaddleEngine(folder, config)
     if variant.backend == "openvino":
-        return OpenVinoEngine(folder, config, variant.precision, task=task, lanes=lanes)
+        kind = OpenVinoRecognizer if task == "rec" else OpenVinoEngine
+        return kind(folder, config, variant.precision, lanes=lanes)
     if variant.backend == "onnx":
         return OnnxEngine(folder, config, lanes=lanes)
     if variant == Variant("lite", "fp32"):

@@ -9,17 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_pipeline.config.engine import EngineConfig
-from ocr_pipeline.config.sources import Task
 from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import EngineError
 from ocr_pipeline.inference.engine import ResultT
 from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
 
 GRAPH = "model.xml"
-_KERNELS_KEPT: dict[Task, int] = {"det": 64, "rec": 1000}
-"""Kernels of layers, prepared for one shape, that are kept, a stream. A recognizer has few shapes,
-used again and again (64 cost a fifth of its time), a detector one for each size of picture: with
-OpenVINO's own 5,000 memory grows for hours."""
 
 
 class OpenVinoEngine:
@@ -29,7 +24,6 @@ class OpenVinoEngine:
         folder: holds ``model.xml`` and ``model.bin``.
         config: threads.
         precision: fp32 and bf16 come from the same files; int8 is in the graph.
-        task: what the network is for.
         lanes: calls that are computed at the same time, each on its share of the threads.
 
     Raises:
@@ -37,13 +31,16 @@ class OpenVinoEngine:
             compute in that precision.
     """
 
+    _kernels_kept = 64
+    """Kernels of layers, each prepared for one shape, that a stream keeps. Pages come in any size:
+    with OpenVINO's own 5,000, memory grows for hours."""
+
     def __init__(
         self,
         folder: Path,
         config: EngineConfig,
         precision: Precision,
         *,
-        task: Task,
         lanes: int = 1,
     ) -> None:
         if config.device != "cpu":
@@ -68,11 +65,11 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or not has_bf16 else "bf16",
             "INFERENCE_NUM_THREADS": config.threads,
             "NUM_STREAMS": lanes,
-            "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[task],
+            "CPU_RUNTIME_CACHE_CAPACITY": self._kernels_kept,
         }
         try:
             graph = core.read_model(folder / GRAPH)
-            self._ends_in_logits = _cut_softmax(graph)
+            self._prepare(graph)
             compiled = core.compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
@@ -89,19 +86,10 @@ class OpenVinoEngine:
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :class:`~ocr_pipeline.inference.engine.Engine`."""
-        return self._infer(images, _softmax if self._ends_in_logits else np.array)
+        return self._infer(images, np.array)
 
-    def with_logits(
-        self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
-    ) -> ResultT:
-        """See :class:`~ocr_pipeline.inference.engine.LogitEngine`.
-
-        Raises:
-            EngineError: the graph does not end in a softmax over classes.
-        """
-        if not self._ends_in_logits:
-            raise EngineError("the graph does not end in a softmax: it is no recognizer's")
-        return self._infer(images, use)
+    def _prepare(self, graph: Any) -> None:
+        """Change the graph before it is compiled."""
 
     def _infer(
         self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
@@ -117,15 +105,37 @@ class OpenVinoEngine:
             self._free.put(request)
 
 
-def _cut_softmax(graph: Any) -> bool:
-    """Let a graph end before its last softmax; tell whether it had one."""
-    result = graph.get_results()[0]
-    last = result.input_value(0).get_node()
-    if last.get_type_name() != "Softmax":
-        return False
-    result.input(0).replace_source_output(last.input_value(0))
-    graph.validate_nodes_and_infer_types()
-    return True
+class OpenVinoRecognizer(OpenVinoEngine):
+    """The same for a recognizer, whose last softmax is left out of the graph.
+
+    Over thousands of classes it costs a tenth of the time, and few time steps need it.
+
+    Raises:
+        EngineError: as :class:`OpenVinoEngine`, or the graph does not end in a softmax.
+    """
+
+    _kernels_kept = 1000
+    """Its few shapes come again and again: with 64 it takes a fifth longer."""
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See :class:`~ocr_pipeline.inference.engine.Engine`."""
+        return self._infer(images, _softmax)
+
+    def with_logits(
+        self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
+    ) -> ResultT:
+        """See :class:`~ocr_pipeline.inference.engine.LogitEngine`."""
+        return self._infer(images, use)
+
+    def _prepare(self, graph: Any) -> None:
+        result = graph.get_results()[0]
+        last = result.input_value(0).get_node()
+        if last.get_type_name() != "Softmax":
+            raise EngineError(
+                f"the graph ends in {last.get_type_name()}, not in a softmax: it is no recognizer's"
+            )
+        result.input(0).replace_source_output(last.input_value(0))
+        graph.validate_nodes_and_infer_types()
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -51,16 +51,18 @@ class Recognizer:
         chunks = []
         for width, indices in buckets.items():
             most = max(1, self.batch * self.spec.image.min_width // width)
-            chunks += [indices[at : at + most] for at in range(0, len(indices), most)]
+            chunks += [(width, indices[at : at + most]) for at in range(0, len(indices), most)]
+        # The dearest first: so the lanes end at about the same time.
+        chunks.sort(key=lambda chunk: -chunk[0] * len(chunk[1]))
 
-        def read(chunk: list[int]) -> list[TextLine]:
-            inputs = np.stack([rec_input(lines[index], self.spec.image) for index in chunk])
+        def read(chunk: tuple[int, list[int]]) -> list[TextLine]:
+            inputs = np.stack([rec_input(lines[index], self.spec.image) for index in chunk[1]])
             return decode_best(*self._best(inputs), self.charset, emissions=emissions)
 
         texts = self._lanes.map(read, chunks) if self._lanes else map(read, chunks)
         results: dict[int, TextLine] = {}
-        for chunk, read_lines in zip(chunks, texts, strict=True):
-            results.update(zip(chunk, read_lines, strict=True))
+        for (_, indices), read_lines in zip(chunks, texts, strict=True):
+            results.update(zip(indices, read_lines, strict=True))
         return [results[index] for index in range(len(lines))]
 
     def _best(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

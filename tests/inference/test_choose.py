@@ -16,12 +16,12 @@ from ocr_pipeline.errors import ArtifactError, EngineError
 from ocr_pipeline.inference import choose
 from ocr_pipeline.inference.choose import open_best
 from ocr_pipeline.inference.onnx_engine import OnnxEngine
-from ocr_pipeline.inference.openvino_engine import OpenVinoEngine
+from ocr_pipeline.inference.openvino_engine import OpenVinoRecognizer
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from tests.conftest import ExportedPair
 
 CONFIG = EngineConfig()
-ENGINES = (PaddleEngine, OnnxEngine, OpenVinoEngine)
+ENGINES = (PaddleEngine, OnnxEngine, OpenVinoRecognizer)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_the_fastest_of_those_that_pass_serves_and_is_remembered(
 def test_an_engine_that_computes_garbage_is_refused_by_name(
     rec: ExportedModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoil(OpenVinoEngine, monkeypatch)
+    spoil(OpenVinoRecognizer, monkeypatch)
     decision = open_best(rec, CONFIG).decision
     refused = {c.variant: c.refused for c in decision.candidates if c.refused}
     assert set(refused) == {name for name in rec.card.backends if name.startswith("openvino")}

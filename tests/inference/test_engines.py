@@ -14,7 +14,7 @@ from ocr_pipeline.config.variant import Precision, Variant
 from ocr_pipeline.errors import ConfigError, EngineError
 from ocr_pipeline.inference.load import open_engine
 from ocr_pipeline.inference.onnx_engine import OnnxEngine
-from ocr_pipeline.inference.openvino_engine import OpenVinoEngine
+from ocr_pipeline.inference.openvino_engine import OpenVinoEngine, OpenVinoRecognizer
 from ocr_pipeline.ops.ctc import best_of_logits, decode_best, decode_greedy
 from ocr_pipeline.ops.golden import golden_lines
 from ocr_pipeline.ops.resize import rec_input
@@ -68,7 +68,7 @@ def test_files_that_are_no_graph_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="ONNX Runtime cannot load it"):
         OnnxEngine(tmp_path, CONFIG)
     with pytest.raises(EngineError, match="OpenVINO cannot load it"):
-        OpenVinoEngine(tmp_path, CONFIG, "fp32", task="rec")
+        OpenVinoEngine(tmp_path, CONFIG, "fp32")
 
 
 def test_a_runtime_that_is_absent_says_what_to_install(
@@ -77,7 +77,7 @@ def test_a_runtime_that_is_absent_says_what_to_install(
     for module in ("openvino", "onnxruntime"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(EngineError, match=r"install ocr_pipeline\[openvino\]"):
-        OpenVinoEngine(tmp_path, CONFIG, "fp32", task="rec")
+        OpenVinoEngine(tmp_path, CONFIG, "fp32")
     with pytest.raises(EngineError, match=r"install ocr_pipeline\[onnx\]"):
         OnnxEngine(tmp_path, CONFIG)
 
@@ -89,10 +89,10 @@ def test_a_precision_or_device_that_is_not_there_is_said(
     with pytest.raises(
         EngineError, match="does not compute in bf16; set engine.variant=openvino-fp32"
     ):
-        OpenVinoEngine(tmp_path, CONFIG, "bf16", task="rec")
+        OpenVinoEngine(tmp_path, CONFIG, "bf16")
     gpu = EngineConfig(device="gpu")
     with pytest.raises(EngineError, match="device gpu: OpenVINO is run on the CPU here"):
-        OpenVinoEngine(tmp_path, gpu, "fp32", task="rec")
+        OpenVinoEngine(tmp_path, gpu, "fp32")
     with pytest.raises(EngineError, match="device gpu: ONNX Runtime is run on the CPU here"):
         OnnxEngine(tmp_path, gpu)
 
@@ -114,7 +114,7 @@ def test_openvino_says_the_same_with_and_without_the_softmax(
         pytest.skip(f"the stock model is not exported in {precision} here")
     charset = rec.charset()
     assert charset is not None
-    engine = OpenVinoEngine(rec.folder / "openvino", CONFIG, precision, task="rec")
+    engine = OpenVinoRecognizer(rec.folder / "openvino", CONFIG, precision)
     for line in golden_lines():
         images = rec_input(line, RecImageSpec())[None]
         probs = engine.run(images)
@@ -124,6 +124,5 @@ def test_openvino_says_the_same_with_and_without_the_softmax(
         (found,) = decode_best(*best, charset)
         assert found.text == expected.text
         assert found.confidence == pytest.approx(expected.confidence, abs=1e-6)
-    detecting = OpenVinoEngine(det.folder / "openvino", CONFIG, precision, task="det")
-    with pytest.raises(EngineError, match="does not end in a softmax: it is no recognizer's"):
-        detecting.with_logits(np.zeros((1, 3, 64, 64), np.float32), np.shape)
+    with pytest.raises(EngineError, match="ends in Sigmoid, not in a softmax: it is no recogn"):
+        OpenVinoRecognizer(det.folder / "openvino", CONFIG, precision)
