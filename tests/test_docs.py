@@ -44,6 +44,7 @@ PAGES = [
     "docs/report.md",
     "docs/service.md",
     "docs/sources.md",
+    "docs/speed.md",
     "docs/storage.md",
     "docs/suspects.md",
     "docs/synthesis.md",
@@ -55,6 +56,7 @@ FASTER = {
     "train-det": ["start=ppocrv6_tiny_det", "steps=2", "batch=2", "calibration_batches=1"],
     "render": ["train_lines=20", "val_lines=4", "train_pages=2", "val_pages=1"],
     "train-step": ["--steps=1", "--warmup=0", "--batch=2", "--width=64"],
+    "pages": ["--drawn=1", "--rounds=1", "--warmup=0"],
     "loader": ["--steps=1", "--warmup=1", "--batch=2", "--batches=2"],
     "loader-memory": ["--lines=300,600", "--batches=3"],
 }
