@@ -46,6 +46,21 @@ def keep_freed_memory() -> bool:
     return all(mallopt(option, value) == 1 for option, value in settings)
 
 
+def return_freed_memory() -> bool:
+    """Give freed memory back to the system; return whether this system can be told to.
+
+    Pictures of many sizes leave holes of many sizes: where nobody asks for them back, a process
+    that reads for days holds more and more.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+    if trim is None:
+        return False
+    trim(0)
+    return True
+
+
 def _is_amd_with_avx2() -> bool:
     try:
         processor = _CPU_INFO.read_text(encoding="utf-8", errors="replace")

@@ -1,5 +1,6 @@
 """Picture to text: detect, cut out, recognise, put into reading order."""
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -24,11 +25,15 @@ from ocr_pipeline.ops.db_decode import TextPolygon
 from ocr_pipeline.ops.decode import BGRImage, decode_image, read_image
 from ocr_pipeline.ops.geometry import Points, crop_line, is_vertical, line_parts, reading_order
 from ocr_pipeline.ops.spans import Span, character_spans, word_spans
+from ocr_pipeline.paddle_environment import return_freed_memory
 
 Picture = BGRImage | Path | str | bytes
 """A file's path or bytes, or pixels ``[H, W, 3]`` uint8 BGR."""
 _QUARTER_TURN = np.array([1, -1], dtype=np.float32)
 """A point (x, y) is at (y, -x) once its page is turned by 90 degrees counter-clockwise."""
+
+_TRIM_EVERY = 100
+"""Pictures after which freed memory is given back."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ class OcrReader:
     ) -> None:
         self.detector = detector
         self.recognizer = TurningRecognizer(recognizer, orientation or OrientationConfig())
+        self._read = itertools.count(1)
 
     @classmethod
     def load(
@@ -203,6 +209,8 @@ class OcrReader:
         recognised = time.perf_counter()
         steps = [self.recognizer.steps(crop) for crop in crops] if words else None
         lines = _page_lines(found.polygons, texts, steps)
+        if next(self._read) % _TRIM_EVERY == 0:
+            return_freed_memory()
         return PageText(
             lines=lines,
             width=image.shape[1],

@@ -61,7 +61,7 @@ def main() -> None:
     det, rec = ExportedModel.load(Path(sys.argv[1])), ExportedModel.load(Path(sys.argv[2]))
     config = EngineConfig()
     reader = OcrReader(
-        detector_of(det, InProcess(det.folder / "lite")),
+        detector_of(det, InProcess(det.folder / "lite"), config),
         recognizer_of(rec, InProcess(rec.folder / "lite"), config),
     )
     sys.stdout.write(reader.read(Path(sys.argv[3])).text + "\n")
