@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.errors import AssetError, EngineError, ImageError, ImageTooLargeError
 from ocr_pipeline.fonts import find_font
@@ -25,7 +26,9 @@ WAIT_S = 30
 
 @pytest.fixture(scope="module")
 def reader(exported_tiny: ExportedPair) -> OcrReader:
-    return OcrReader.load(exported_tiny.det, exported_tiny.rec)
+    return OcrReader.load(
+        exported_tiny.det, exported_tiny.rec, EngineConfig(variant="openvino-fp32")
+    )
 
 
 def pictures() -> list[BGRImage]:

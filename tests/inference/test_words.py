@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.errors import AssetError
 from ocr_pipeline.fonts import find_font
 from ocr_pipeline.inference import OcrReader
@@ -54,7 +55,9 @@ def font() -> Path:
 
 @pytest.fixture(scope="module")
 def reader(exported_tiny: ExportedPair) -> OcrReader:
-    return OcrReader.load(exported_tiny.det, exported_tiny.rec)
+    return OcrReader.load(
+        exported_tiny.det, exported_tiny.rec, EngineConfig(variant="openvino-fp32")
+    )
 
 
 def draw(font: Path) -> tuple[BGRImage, list[list[Place]], list[list[Place]]]:
