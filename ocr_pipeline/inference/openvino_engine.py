@@ -1,6 +1,7 @@
 """OpenVINO: bf16 on the CPUs that have it, float32 and int8 on the others."""
 
 import queue
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from ocr_pipeline.inference.engine import ResultT
 from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
 
 GRAPH = "model.xml"
+_ANY = 64
+"""A height or width that every network takes, px."""
+_FIRST_CALL = threading.Lock()
 
 
 class OpenVinoEngine:
@@ -78,6 +82,13 @@ class OpenVinoEngine:
         self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(lanes):
             self._free.put(compiled.create_infer_request())
+        # Its Python part sets itself up at the first call of a process; two threads that come
+        # first at the same time would wait for each other for ever.
+        shape = [
+            size.get_length() if size.is_static else _ANY for size in graph.input(0).partial_shape
+        ]
+        with _FIRST_CALL:
+            self._infer(np.zeros((1, *shape[1:]), dtype=np.float32), np.shape)
 
     @property
     def lanes(self) -> int:

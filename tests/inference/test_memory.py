@@ -13,22 +13,27 @@ from ocr_pipeline.artifacts.exported import ExportedModel
 from tests.conftest import ExportedPair
 
 _SOAK = Path(__file__).with_name("soak.py")
-_GROWTH = 1.03
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.parametrize("variant", ["openvino-fp32", "openvino-bf16"])
 @pytest.mark.parametrize(
-    ("count", "every", "warm_up"),
+    ("count", "every", "growth"),
     [
-        pytest.param(600, 300, 0, marks=pytest.mark.slow),
-        pytest.param(10_000, 1_000, 1, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+        # Still warming up: a leak of one picture each would add a fourth.
+        pytest.param(600, 300, 1.15, marks=pytest.mark.slow),
+        # The aim. Not reached: 5 % at the most between 3,000 and 10,000 pictures.
+        pytest.param(
+            10_000,
+            1_000,
+            1.03,
+            marks=[pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)],
+        ),
     ],
 )
 def test_memory_stays_whatever_the_sizes_of_pictures(
-    exported_tiny: ExportedPair, variant: str, count: int, every: int, warm_up: int
+    exported_tiny: ExportedPair, variant: str, count: int, every: int, growth: float
 ) -> None:
-    """After ``(warm_up + 1) * every`` pictures it has warmed up."""
     if variant not in ExportedModel.load(exported_tiny.det).card.backends:
         pytest.skip(f"the stock model is not exported as {variant} here")
     words = [exported_tiny.det, exported_tiny.rec, variant, count, every]
@@ -38,4 +43,4 @@ def test_memory_stays_whatever_the_sizes_of_pictures(
     *held, lines = map(float, done.stdout.split())
     assert len(held) == count // every
     assert lines > count
-    assert max(held[warm_up:]) <= _GROWTH * held[warm_up]
+    assert max(held) <= growth * held[0]
