@@ -10,13 +10,13 @@ from urllib.parse import quote, unquote
 from ocr_pipeline.config.sources import StorageConfig
 from ocr_pipeline.errors import DataError
 from ocr_pipeline.storage.optional import need
-from ocr_pipeline.storage.remote import AsyncRoot, Piece, collected, refusal
+from ocr_pipeline.storage.remote import AsyncRoot, FolderRoot, Piece, collected, refusal
 
 _WHOLE = 64 * 2**20
 """Largest file read by pieces from a server that sends whole files only, bytes."""
 
 
-class HttpRoot(AsyncRoot):
+class HttpRoot(FolderRoot, AsyncRoot):
     """Below ``http(s)://HOST/path``, a URL as a browser has it; read-only."""
 
     def __init__(self, url: str, config: StorageConfig) -> None:

@@ -77,8 +77,9 @@ class RemoteRoot(ABC):
         place = f"{self.url}/{name}"
         return self._patiently(place, lambda: self._size(place, name))
 
+    @abstractmethod
     def names(self, pattern: str = "**") -> Iterator[str]:
-        return walk(self._entries, pattern.split("/"))
+        """See :class:`~ocr_pipeline.storage.root.Root`."""
 
     def write(self, name: str, content: bytes) -> None:
         name = checked_name(self.url, name)
@@ -104,14 +105,6 @@ class RemoteRoot(ABC):
     @abstractmethod
     def _store(self, place: str, name: str, content: bytes) -> None:
         """One try."""
-
-    @abstractmethod
-    def _list(self, place: str, folder: str) -> list[tuple[str, bool]]:
-        """One try; (name, is a folder) of what stands in a folder."""
-
-    def _entries(self, folder: str) -> list[tuple[str, bool]]:
-        place = f"{self.url}/{folder}".rstrip("/")
-        return self._patiently(place, lambda: self._list(place, folder))
 
     def _checked_size(self, place: str, name: str, start: int, size: int | None) -> int:
         """Bytes to read where that hangs on the file's size, or no byte is asked for."""
@@ -165,6 +158,21 @@ class RemoteRoot(ABC):
         if isinstance(error, TimeoutError) or re.search("timeout|timed out", text, re.IGNORECASE):
             return TryAgainError(f"no answer within {self._config.timeout_s:g} s")
         return TryAgainError(f"the connection failed ({text})")
+
+
+class FolderRoot(RemoteRoot):
+    """Protocols that list one folder at a time."""
+
+    def names(self, pattern: str = "**") -> Iterator[str]:
+        return walk(self._entries, pattern.split("/"))
+
+    @abstractmethod
+    def _list(self, place: str, folder: str) -> list[tuple[str, bool]]:
+        """One try; (name, is a folder) of what stands in a folder."""
+
+    def _entries(self, folder: str) -> list[tuple[str, bool]]:
+        place = f"{self.url}/{folder}".rstrip("/")
+        return self._patiently(place, lambda: self._list(place, folder))
 
 
 class AsyncRoot(RemoteRoot):

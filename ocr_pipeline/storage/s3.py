@@ -114,9 +114,6 @@ class S3Root(AsyncRoot):
 
         return self._patiently(self.url, lambda: self._run(self.url, page))
 
-    def _list(self, place: str, folder: str) -> list[tuple[str, bool]]:
-        raise NotImplementedError(f"{place}{folder}: names() lists S3 without folders")
-
     def _key(self, name: str) -> str:
         return f"{self._folder}/{name}" if self._folder else name
 

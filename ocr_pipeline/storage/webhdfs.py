@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from ocr_pipeline.errors import DataError
 from ocr_pipeline.storage.optional import need
-from ocr_pipeline.storage.remote import CHUNK, Piece, RemoteRoot, TryAgainError, refusal
+from ocr_pipeline.storage.remote import CHUNK, FolderRoot, Piece, TryAgainError, refusal
 
 _PASSING = ("StandbyException", "RetriableException", "SafeModeException")
 """HDFS answers these with 403, though another try may be answered."""
 
 
-class WebHdfsRoot(RemoteRoot):
+class WebHdfsRoot(FolderRoot):
     """Below ``webhdfs://HOST:PORT/path``, the namenode's HTTP port."""
 
     def _open(self) -> Any:
