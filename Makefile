@@ -37,8 +37,8 @@ $(VENV26)/.ready: requirements/paddle26.txt pyproject.toml
 demo: setup
 	@$(RUN) scripts/demo.py
 
-# Each process loads Paddle.
-TWO = --numprocesses 2 --dist loadfile
+# Each process loads Paddle. One that crashes ends the run with its name: replaced, the rest may wait for ever.
+TWO = --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 test: setup
 	@$(RUN) -m pytest $(TWO)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
+from ocr_pipeline.openvino_environment import forbid_openvino_telemetry, openvino_core
 from ocr_pipeline.paddle_environment import set_paddle_environment
 
 Found = dict[str, object]
@@ -150,7 +150,7 @@ def probe_openvino() -> Found:
     images = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32)
     entry = opset13.parameter([1, 4], np.float32)
     graph = openvino.Model([opset13.relu(entry)], [entry], "probe")
-    core = openvino.Core()
+    core = openvino_core()
     has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     fault = None
     for precision in ("f32", "bf16") if has_bf16 else ("f32",):

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from ocr_pipeline.artifacts.dataset import Dataset
 from ocr_pipeline.config.model import ModelSpec, RecModelSpec
-from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
+from ocr_pipeline.openvino_environment import forbid_openvino_telemetry, openvino_core
 from ocr_pipeline.ops.resize import det_input, rec_input
 
 _PAGE_SIDE = 960
@@ -66,7 +66,7 @@ def quantise_openvino(source: Path, folder: Path, inputs: Inputs, *, whole: bool
     """``model.xml`` to one in int8."""
     import openvino
 
-    graph = openvino.Core().read_model(source / _XML)
+    graph = openvino_core().read_model(source / _XML)
     kinds = [
         (node.get_friendly_name(), node.get_type_name() == "GroupConvolution")
         for node in graph.get_ordered_ops()

@@ -5,7 +5,7 @@ from pathlib import Path
 from ocr_pipeline.errors import ExportError
 from ocr_pipeline.inference.onnx_engine import GRAPH as ONNX_GRAPH
 from ocr_pipeline.inference.openvino_engine import GRAPH
-from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
+from ocr_pipeline.openvino_environment import forbid_openvino_telemetry, openvino_core
 
 
 def save_openvino(onnx: Path, folder: Path) -> None:
@@ -25,7 +25,7 @@ def save_openvino(onnx: Path, folder: Path) -> None:
         raise ExportError("OpenVINO is not installed; install ocr_pipeline[convert]") from None
     folder.mkdir()
     try:
-        graph = openvino.Core().read_model(onnx / ONNX_GRAPH)
+        graph = openvino_core().read_model(onnx / ONNX_GRAPH)
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]

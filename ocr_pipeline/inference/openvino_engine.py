@@ -13,7 +13,7 @@ from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import EngineError
 from ocr_pipeline.inference.engine import ResultT
-from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
+from ocr_pipeline.openvino_environment import openvino_core
 
 GRAPH = "model.xml"
 _ANY = 64
@@ -52,15 +52,13 @@ class OpenVinoEngine:
                 f"device {config.device}: OpenVINO is run on the CPU here; set engine.device=cpu, "
                 "or engine.variant to paddle-fp32 or a tensorrt one"
             )
-        forbid_openvino_telemetry()
         try:
-            import openvino
+            core = openvino_core()
         except ImportError:
             raise EngineError(
                 "OpenVINO is not installed; install ocr_pipeline[openvino], or set "
                 "engine.variant=paddle-fp32"
             ) from None
-        core = openvino.Core()
         has_bf16 = computes_bf16()
         if precision == "bf16" and not has_bf16:
             raise EngineError("this CPU does not compute in bf16; set engine.variant=openvino-fp32")
@@ -79,7 +77,7 @@ class OpenVinoEngine:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"{folder}: OpenVINO cannot load it: {reason}") from None
         self._lanes = lanes
-        self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(lanes):
             self._free.put(compiled.create_infer_request())
         # Its Python part sets itself up at the first call of a process; two threads that come
@@ -105,13 +103,14 @@ class OpenVinoEngine:
     def _infer(
         self, images: NDArray[np.float32], use: Callable[[NDArray[np.float32]], ResultT]
     ) -> ResultT:
+        images = np.ascontiguousarray(images, dtype=np.float32)
         request = self._free.get()
         try:
-            images = np.ascontiguousarray(images, dtype=np.float32)
-            request.infer([images], share_inputs=True, share_outputs=True)
+            try:
+                request.infer([images], share_inputs=True, share_outputs=True)
+            except RuntimeError as error:
+                raise EngineError(_refused(images, error)) from None
             return use(request.get_output_tensor(0).data)
-        except RuntimeError as error:
-            raise EngineError(_refused(images, error)) from None
         finally:
             self._free.put(request)
 
@@ -158,10 +157,7 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def computes_bf16() -> bool:
     """Tell whether this CPU has bf16; OpenVINO must be installed."""
-    forbid_openvino_telemetry()
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _refused(images: NDArray[np.float32], error: RuntimeError) -> str:

@@ -17,7 +17,7 @@ from ocr_pipeline.errors import ExportError
 from ocr_pipeline.export import int8
 from ocr_pipeline.export.int8 import LEAST_SAMPLES, Calibration, save_int8
 from ocr_pipeline.export.int8_worker import Inputs, stem
-from ocr_pipeline.openvino_environment import forbid_openvino_telemetry
+from ocr_pipeline.openvino_environment import forbid_openvino_telemetry, openvino_core
 from ocr_pipeline.ops.charset import Charset
 
 forbid_openvino_telemetry()
@@ -82,14 +82,14 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
-    converted = openvino.Core().read_model(folder / "model.onnx")
+    converted = openvino_core().read_model(folder / "model.onnx")
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
     return folder
 
 
 def run(file: Path, images: np.ndarray) -> np.ndarray:
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    return openvino.Core().compile_model(file, "CPU", settings)([images])[0]
+    return openvino_core().compile_model(file, "CPU", settings)([images])[0]
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -104,7 +104,7 @@ def test_openvino_in_int8_is_near_and_its_first_convolutions_are_float(
     assert sorted(file.name for file in (tmp_path / "q").iterdir()) == ["model.bin", "model.xml"]
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
-    graph = openvino.Core().read_model(tmp_path / "q" / "model.xml")
+    graph = openvino_core().read_model(tmp_path / "q" / "model.xml")
     fed = {
         node.get_friendly_name(): node.input_value(0).get_node().get_type_name()
         for node in graph.get_ordered_ops()

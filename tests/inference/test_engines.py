@@ -1,5 +1,6 @@
 """Engines of one exported model: what they say of inputs and files that they cannot take."""
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -47,6 +48,24 @@ def test_batch_and_width_are_free_and_calls_may_come_from_threads(
     for thread in threads:
         thread.join()
     assert found == dict.fromkeys(range(len(inputs)), True)
+
+
+def test_a_signal_after_engines_were_freed_is_handled(exported_tiny: ExportedPair) -> None:
+    first, second = (str(exported_tiny.det / "openvino"), str(exported_tiny.rec / "openvino"))
+    code = f"""
+import signal
+from pathlib import Path
+from ocr_pipeline.config.engine import EngineConfig
+from ocr_pipeline.inference.openvino_engine import OpenVinoEngine
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+one = OpenVinoEngine(Path({first!r}), EngineConfig(), "fp32")
+two = OpenVinoEngine(Path({second!r}), EngineConfig(), "fp32")
+del one
+del two
+signal.raise_signal(signal.SIGTERM)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "handled\n"), result.stderr
 
 
 @pytest.mark.parametrize("variant", FP32[1:], ids=lambda v: v.name)
