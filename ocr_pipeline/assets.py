@@ -103,7 +103,7 @@ def fetch(asset: Asset) -> Path:
             "this is not the release that this version was tested with"
         )
     _make_folder(target.parent)
-    _write_atomically(target, content)
+    write_atomically(target, content)
     return target
 
 
@@ -124,6 +124,22 @@ def sha256_of(path: Path) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """Write a file that is whole or not there, whatever happens; its folder stands.
+
+    Raises:
+        OSError: as told by the system.
+    """
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _make_folder(folder: Path) -> None:
@@ -162,14 +178,3 @@ def _last_error_line(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["pip gave no reason"])[-1]
-
-
-def _write_atomically(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -278,6 +278,14 @@ def export(
             highlight=False,
             soft_wrap=True,
         )
+    for form in settings.variants():
+        if form.name not in model.card.backends:
+            _out.print(
+                f"[yellow]not run[/] {form.name}: written for another machine, compared with "
+                "nothing here",
+                highlight=False,
+                soft_wrap=True,
+            )
     if report is not None:
         report.write_text(parity_table(model), encoding="utf-8")
         _out.print(f"report: {report}", highlight=False, soft_wrap=True)

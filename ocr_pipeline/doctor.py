@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from ocr_pipeline.assets import CACHE_VARIABLE, cache_dir
 from ocr_pipeline.errors import AssetError, OcrPipelineError
 from ocr_pipeline.fonts import FONT_VARIABLE, characters_of, find_font
 from ocr_pipeline.gpu import Gpu, nvidia_gpus
+from ocr_pipeline.versions import installed_versions
 
 State = Literal["ok", "warn", "bad"]
 Probe = Callable[[str], Mapping[str, Any]]
@@ -67,7 +67,7 @@ def examine(on_check: Callable[[str], None] = lambda _: None) -> list[Finding]:
     Args:
         on_check: is told the name of each check before it begins.
     """
-    installed = installed_versions()
+    installed = installed_versions(_PACKAGES)
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("Python", check_python),
         ("versions", lambda: check_versions(installed)),
@@ -96,17 +96,6 @@ def is_well(findings: Sequence[Finding]) -> bool:
 def as_dict(findings: Sequence[Finding]) -> dict[str, Any]:
     """Plain values for JSON."""
     return {"ok": is_well(findings), "checks": [asdict(finding) for finding in findings]}
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that matter here, of those that are installed."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Finding:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ocr_pipeline.benchmarks.reading import Found
 from ocr_pipeline.errors import ConfigError
-from ocr_pipeline.inference.engine import Engine, LogitEngine
+from ocr_pipeline.inference.engine import Engine, LogitEngine, compute
 
 DET_NETWORK, REC_NETWORK = "det network", "rec network"
 
@@ -143,7 +143,7 @@ def profile_page(reader: Any, path: str) -> dict[str, Any]:
     for name, part in (("det", reader.detector), ("rec", reader.recognizer)):
         with ThreadPoolExecutor(part.engine.lanes) as lanes:
             started = time.perf_counter()
-            list(lanes.map(partial(_compute, part.engine), inputs[name]))
+            list(lanes.map(partial(compute, part.engine), inputs[name]))
             alone += time.perf_counter() - started
     lines = [Found(line.points.tolist(), line.text) for line in page.lines]
     return {
@@ -153,14 +153,6 @@ def profile_page(reader: Any, path: str) -> dict[str, Any]:
         "runs": {name: len(arrays) for name, arrays in inputs.items()},
         "lines": lines,
     }
-
-
-def _compute(engine: Engine, images: NDArray[np.float32]) -> None:
-    """Run the network, as the reader does, and nothing else."""
-    if isinstance(engine, LogitEngine):
-        engine.with_logits(images, np.shape)
-    else:
-        engine.run(images)
 
 
 @contextmanager

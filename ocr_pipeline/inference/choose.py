@@ -6,11 +6,9 @@ import logging
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_pipeline.artifacts.exported import CARD_NAME, ExportedModel
-from ocr_pipeline.assets import cache_dir, sha256_of
+from ocr_pipeline.assets import cache_dir, sha256_of, write_atomically
 from ocr_pipeline.config.engine import AUTO, EngineConfig
 from ocr_pipeline.config.model import RecModelSpec
 from ocr_pipeline.config.variant import Variant
 from ocr_pipeline.errors import ConfigError, EngineError
 from ocr_pipeline.inference.detector import Detector
-from ocr_pipeline.inference.engine import Engine
+from ocr_pipeline.inference.engine import Engine, compute
 from ocr_pipeline.inference.load import detector_of, open_engine, recognizer_of, self_test
 from ocr_pipeline.inference.recognizer import Recognizer
+from ocr_pipeline.versions import installed_versions
 
 _PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "openvino", "onnxruntime", "numpy")
 _BY_HAND = ("lite", "tensorrt")
@@ -144,7 +143,7 @@ def _measured(model: ExportedModel, config: EngineConfig, names: Sequence[str]) 
     for number in range(_ROUNDS + 1):  # in turn: a busy machine is busy for all of them
         for name, engine in engines.items():
             started = time.perf_counter()
-            engine.run(images)
+            compute(engine, images)
             if number:
                 times[name].append(1000 * (time.perf_counter() - started))
     medians = {name: round(statistics.median(values), 2) for name, values in times.items()}
@@ -172,17 +171,11 @@ def _timing_input(model: ExportedModel, config: EngineConfig) -> NDArray[np.floa
 
 def _key(model: ExportedModel, config: EngineConfig) -> str:
     """Of everything that a measurement depends on."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # then it is no candidate either
     facts = {
         "card": sha256_of(model.folder / CARD_NAME),
         "engine": config.model_dump(mode="json", exclude={"tiling"}),
         "machine": [platform.machine(), _processor(), os.cpu_count()],
-        "versions": versions,
+        "versions": installed_versions(_PACKAGES),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -221,10 +214,6 @@ def _remember(path: Path, decision: Decision) -> None:
     """Keep it for the next start; a cache that cannot be written costs time, nothing else."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False
-        ) as stream:
-            json.dump(decision.as_dict(), stream)
-        Path(stream.name).replace(path)
+        write_atomically(path, json.dumps(decision.as_dict()).encode())
     except OSError as error:
         _log.warning("%s: the choice of the engine is not kept: %s", path, error)

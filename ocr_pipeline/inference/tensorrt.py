@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from ocr_pipeline.config.image import DetImageSpec
 from ocr_pipeline.config.model import ModelSpec, RecModelSpec
 from ocr_pipeline.errors import EngineError
 from ocr_pipeline.gpu import Gpu, nvidia_gpus
+from ocr_pipeline.versions import installed_versions
 
 Kind = Literal["plan", "program"]
 """plan: a file of TensorRT itself; program: of Paddle Inference, with the engine inside."""
@@ -149,7 +149,7 @@ def engine_facts(
     if not source.is_file():
         raise EngineError(f"{source}: no such file; export the model with --to static,onnx first")
     gpu = _gpu()
-    versions = _versions()
+    versions = installed_versions(_PACKAGES)
     needed = "paddlepaddle-gpu" if kind == "program" else "tensorrt"
     if not any(name.startswith(needed) for name in versions):
         raise EngineError(
@@ -178,16 +178,6 @@ def _gpu() -> Gpu:
             "none); build and serve on the machine that has it"
         )
     return found[0]
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def engine_folder(facts: EngineFacts, cache: Path | None = None) -> Path:

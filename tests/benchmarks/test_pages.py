@@ -83,7 +83,7 @@ def test_all_faults_of_a_plan_are_one_message() -> None:
         r"faster-paddle; rounds 0; allowed: from 1$"
     )
     with pytest.raises(ConfigError, match=message):
-        PagesPlan(size="huge", det_rules="own,mine", rounds=0)  # type: ignore[arg-type]
+        PagesPlan(size="huge", det_rules="own,mine", rounds=0)
     with pytest.raises(ConfigError, match="against easyocr: no such reader; allowed: rapidocr-op"):
         PagesPlan(against="rapidocr-openvino,easyocr")
 

@@ -189,10 +189,14 @@ def test_ppocrv6_medium_trains_and_exports(task: str, tmp_path: Path) -> None:
 
 
 def test_figures_on_a_validation_part_are_in_the_card_and_in_the_report(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, released_weights: None
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    released_weights: None,
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "parity.md"
-    words = ["ocr-pipeline", "export", "ppocrv6_tiny_rec", str(out), "--to", "static,onnx"]
+    words = ["ocr-pipeline", "export", "ppocrv6_tiny_rec", str(out), "--to", "static,onnx,tensorrt"]
     words += ["--dataset", str(dataset), "--report", str(report), "validation_samples=5"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as caught:
@@ -206,6 +210,9 @@ def test_figures_on_a_validation_part_are_in_the_card_and_in_the_report(
         assert (drop.metric, drop.samples, drop.differing) == ("exact", 5, 0)
         assert drop.value == drop.reference
         assert drop.low == drop.high == 0
+    said = capsys.readouterr().out
+    assert "passed onnx-fp32: largest difference" in said
+    assert "not run tensorrt-fp32: written for another machine" in said
     text = report.read_text()
     assert "on 5 validation samples" in text
     assert "| onnx-fp32 |" in text

@@ -163,20 +163,18 @@ def test_facts_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(EngineError, match="NVIDIA GPU: nvidia-smi ended with 9: no driver; see"):
         engine_facts(onnx, "plan", "fp16", [LINE])
     monkeypatch.setattr(engines, "nvidia_gpus", lambda: [Gpu("NVIDIA L4", "8.9", "550.54")])
-    monkeypatch.setattr(engines, "_versions", dict)
+    monkeypatch.setattr(engines, "installed_versions", lambda packages: {})
     with pytest.raises(EngineError, match="tensorrt is not installed, so there is no TensorRT"):
         engine_facts(onnx, "plan", "fp16", [LINE])
-    monkeypatch.setattr(engines, "_versions", lambda: {"tensorrt-cu12": "10.9.0"})
+    monkeypatch.setattr(engines, "installed_versions", lambda packages: {"tensorrt-cu12": "10.9.0"})
     found = engine_facts(onnx, "plan", "fp16", [LINE])
     assert (found.gpu, found.capability, found.profiles) == ("NVIDIA L4", "8.9", (LINE,))
     with pytest.raises(EngineError, match="paddlepaddle-gpu is not installed, so there is no"):
         engine_facts(onnx, "program", "fp16", [LINE])
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here"
-)
-def test_an_absent_tensorrt_is_said(tmp_path: Path) -> None:
+def test_an_absent_tensorrt_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(ExportError, match="TensorRT is not installed or does not load"):
         build_plan(tmp_path / "model.onnx", facts(), workspace_bytes=1 << 30, cache=tmp_path)
     with pytest.raises(ExportError, match="this Paddle has no TensorRT"):
@@ -373,7 +371,7 @@ def test_the_script_says_what_is_missing(
     assert script.main([str(exported_tiny.rec), "--max-side", "960"]) == 1
     assert "max_side is for detectors" in capsys.readouterr().err
     monkeypatch.setattr(engines, "nvidia_gpus", lambda: [Gpu("NVIDIA L4", "8.9", "550.54")])
-    monkeypatch.setattr(engines, "_versions", lambda: {"tensorrt": "10.9.0"})
+    monkeypatch.setattr(engines, "installed_versions", lambda packages: {"tensorrt": "10.9.0"})
     onnx = exported_tiny.rec / "onnx" / "model.onnx"
     if not onnx.exists():
         assert script.main([str(exported_tiny.rec)]) == 1
