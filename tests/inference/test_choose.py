@@ -105,7 +105,7 @@ def test_a_measurement_is_for_this_machine_and_these_versions(
     open_best(rec, CONFIG)
     monkeypatch.setattr(choose, "_processor", lambda: "another one")
     assert not open_best(rec, CONFIG).decision.reason.endswith("(measured before)")
-    monkeypatch.setattr(choose.metadata, "version", lambda _: "9.9")
+    monkeypatch.setattr(choose, "installed_versions", lambda packages: dict.fromkeys(packages, "9"))
     assert not open_best(rec, CONFIG).decision.reason.endswith("(measured before)")
     assert not open_best(rec, EngineConfig(threads=1)).decision.reason.endswith("(measured before)")
     assert len(list(cache.iterdir())) == 4
