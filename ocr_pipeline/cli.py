@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
@@ -309,11 +310,18 @@ def read(
     words: Annotated[
         bool, typer.Option("--words", help="with --json: boxes of words and characters")
     ] = False,
+    hocr: Annotated[Path | None, typer.Option(help="write all pages to this file as hOCR")] = None,
+    alto: Annotated[
+        Path | None, typer.Option(help="write all pages to this file as ALTO XML")
+    ] = None,
 ) -> None:
     """Pictures to text. A picture that cannot be read does not stop the others."""
     from ocr_pipeline.ops.decode import read_image
 
     reader = _reader(det, rec, threads, engine, turn=turn)
+    documents = {"hocr": hocr, "alto": alto}
+    wanted = {form: path for form, path in documents.items() if path is not None}
+    pages = []
     failed = 0
     for path in images:
         try:
@@ -322,7 +330,8 @@ def read(
             failed += 1
             _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             continue
-        page = reader.read(image, words=words and as_json)
+        page = reader.read(image, words=bool((words and as_json) or wanted))
+        pages += [page] if wanted else []
         if as_json:
             print(json.dumps({"image": str(path), **page.as_dict()}, ensure_ascii=False))
         else:
@@ -332,6 +341,8 @@ def read(
         if draw is not None:
             target = draw / f"{path.stem}.png" if len(images) > 1 else draw
             _save_annotated(target, image, page)
+    for form, path in wanted.items():
+        _save_document(path, form, pages)
     if failed:
         raise typer.Exit(1)
 
@@ -345,7 +356,7 @@ def serve(
     import uvicorn
 
     from ocr_pipeline.config.serve import ServeConfig
-    from ocr_pipeline.serving import create_app
+    from ocr_pipeline.serving.app import create_app
     from ocr_pipeline.stock import exported_folder
 
     settings: ServeConfig = load_config(TypeAdapter(ServeConfig), config, overrides or [])
@@ -413,3 +424,14 @@ def _save_annotated(target: Path, image: Any, page: Any) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content.tobytes())
     _err.print(f"[dim]annotated: {escape(str(target))}[/]", highlight=False, soft_wrap=True)
+
+
+def _save_document(target: Path, form: Any, pages: Sequence[Any]) -> None:
+    from ocr_pipeline.formats import document
+
+    if not pages:
+        _err.print(f"[yellow]not written:[/] {escape(str(target))}: no page", soft_wrap=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(document(pages, form), encoding="utf-8")
+    _err.print(f"[dim]{form}: {escape(str(target))}[/]", highlight=False, soft_wrap=True)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -72,6 +73,25 @@ def test_a_picture_is_read_as_text_json_and_drawing(
     assert answer["text"] == plain.stdout.rstrip("\n")
     assert answer["image"] == str(page)
     assert set(answer["dropped"]) == {"too_small", "low_score", "over_limit", "no_text"}
+
+
+def test_pages_are_written_as_hocr_and_alto_without_those_that_cannot_be_read(
+    page: Path, exported_tiny: ExportedPair, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    hocr, alto, none = (tmp_path / name for name in ("out/p.hocr", "out/p.xml", "none.xml"))
+    read = cli("read", page, bad, page, *models(exported_tiny), "--hocr", hocr, "--alto", alto)
+    assert read.returncode == 1
+    spaces = {"x": "http://www.w3.org/1999/xhtml", "a": "http://www.loc.gov/standards/alto/ns-v4#"}
+    words = ElementTree.parse(hocr).findall(".//x:span[@class='ocrx_word']", spaces)
+    strings = ElementTree.parse(alto).findall(".//a:String", spaces)
+    assert len(ElementTree.parse(alto).findall(".//a:Page", spaces)) == 2
+    assert [word.text for word in words] == [string.get("CONTENT") for string in strings]
+    assert [word.text for word in words].count("1,280.50") == 2
+    empty = cli("read", bad, *models(exported_tiny), "--alto", none)
+    assert "not written" in empty.stderr
+    assert not none.exists()
 
 
 def test_upside_down_lines_are_read_unless_told_otherwise(

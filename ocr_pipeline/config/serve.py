@@ -24,6 +24,12 @@ class ServeConfig(Config):
     """Lines that stand upside-down."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
+    workers: PositiveInt = 1
+    """Processes that read, each with models of its own and ``engine.threads`` threads."""
+    start_timeout_s: PositiveFloat = 300.0
+    """A process that has not loaded its models by then is replaced, seconds."""
+    silence_s: PositiveFloat = 10.0
+    """A process without a sign of life for so long is replaced, seconds; it gives one a second."""
     max_waiting: PositiveInt = 16
     """Requests that may be in work or waiting; one more is answered 503 with Retry-After."""
     timeout_s: PositiveFloat = 60.0

@@ -1,5 +1,1 @@
-"""Stage 4: the HTTP service."""
-
-from ocr_pipeline.serving.app import create_app
-
-__all__ = ["create_app"]
+"""Stage 4: the HTTP service; :func:`ocr_pipeline.serving.app.create_app`."""

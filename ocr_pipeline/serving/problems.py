@@ -10,10 +10,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ocr_pipeline.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError
 from ocr_pipeline.serving.schemas import Problem
-from ocr_pipeline.serving.state import OverloadedError
 
 _RETRY_AFTER_S = "1"
+_GONE = 499
+"""As nginx logs it; nobody is there to receive it."""
+
+
+class ClientGoneError(Exception):
+    """The client went away before it had its answer."""
 
 
 def problem_response(
@@ -41,12 +47,12 @@ async def on_invalid_request(_request: Request, error: Exception) -> JSONRespons
     """The request has not the documented form."""
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     named = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
-    return problem_response(
-        422,
-        "Request not valid",
-        f"{named}. Send one picture as multipart/form-data in the field 'file', e.g. "
-        "curl -F file=@page.png",
-    )
+    if any("query" not in fault["loc"] for fault in faults):
+        named += (
+            ". Send one picture as multipart/form-data in the field 'file', e.g. "
+            "curl -F file=@page.png"
+        )
+    return problem_response(422, "Request not valid", named)
 
 
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -80,6 +86,21 @@ async def on_timeout(_request: Request, _error: Exception) -> JSONResponse:
     )
 
 
+async def on_lost_worker(_request: Request, _error: Exception) -> JSONResponse:
+    """The picture ends the processes that read it."""
+    return problem_response(
+        500,
+        "Picture cannot be read",
+        "reading this picture ended two processes of the service, so it is not tried again; "
+        "please give it to the operator",
+    )
+
+
+async def on_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody hears it."""
+    return Response(status_code=_GONE)
+
+
 async def on_server_error(_request: Request, _error: Exception) -> JSONResponse:
     """A fault of the service: logged with its trace by the server, bare to the client."""
     return problem_response(
@@ -93,5 +114,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     HTTPException: on_http_error,
     OverloadedError: on_overload,
     TimeoutError: on_timeout,
+    WorkerLostError: on_lost_worker,
+    ClientGoneError: on_gone,
     Exception: on_server_error,
 }

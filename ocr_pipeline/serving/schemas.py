@@ -3,6 +3,14 @@
 from pydantic import BaseModel, Field
 
 
+class Part(BaseModel):
+    """A word or character of a line."""
+
+    text: str
+    confidence: float = Field(ge=0, le=1, description="mean probability of its characters")
+    points: list[tuple[float, float]] = Field(description="as those of the line")
+
+
 class Line(BaseModel):
     """One line of text."""
 
@@ -15,6 +23,10 @@ class Line(BaseModel):
     score: float = Field(ge=0, le=1, description="how sure the detector is of the region")
     row: int = Field(ge=0, description="row of the page, in reading order")
     turned: bool = Field(description="the line stands upside-down in the picture")
+    words: list[Part] | None = Field(
+        None, description="with words=true: what stands between spaces; a Chinese character is one"
+    )
+    characters: list[Part] | None = Field(None, description="with words=true")
 
 
 class OcrAnswer(BaseModel):

@@ -4,15 +4,17 @@ import asyncio
 import io
 import json
 import logging
+import multiprocessing
 import shutil
 import struct
-import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
+from xml.etree import ElementTree
 
 import cv2
 import httpx
@@ -20,18 +22,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocr_pipeline.artifacts.exported import CARD_NAME, ExportedModel
+from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.inference import OcrReader
-from ocr_pipeline.inference.choose import Opened, open_best
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.golden import golden_pages
-from ocr_pipeline.serving import create_app
+from ocr_pipeline.serving.app import create_app
+from ocr_pipeline.serving.process import WorkerEntry
+from ocr_pipeline.serving.worker import run_worker
+from tests.serving.entries import (
+    broken_once,
+    entry_in,
+    held_while_loading,
+    held_while_reading,
+    obedient,
+)
 
-DEADLINE_S = 20
+DEADLINE_S = 120
 MAX_BYTES = 1_000_000
 ResultT = TypeVar("ResultT")
 
@@ -46,8 +56,8 @@ class ExportedPair(Protocol):
 class Service:
     """The application between the start and the end of its lifespan, and a client of it."""
 
-    def __init__(self, config: ServeConfig) -> None:
-        app = create_app(config)
+    def __init__(self, config: ServeConfig, entry: WorkerEntry = run_worker) -> None:
+        app = create_app(config, entry)
         self._runner = asyncio.Runner()
         self._lifespan = app.router.lifespan_context(app)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -79,11 +89,12 @@ class Service:
     def get(self, path: str) -> httpx.Response:
         return self.run(self.client.get(path))
 
-    def post(self, content: bytes) -> httpx.Response:
-        return self.run(self.upload(content))
+    def post(self, content: bytes, **options: Any) -> httpx.Response:
+        return self.run(self.upload(content, **options))
 
-    async def upload(self, content: bytes) -> httpx.Response:
-        return await self.client.post("/v1/ocr", files={"file": ("page", content)})
+    async def upload(self, content: bytes, **options: Any) -> httpx.Response:
+        files = {"file": ("page", content)}
+        return await self.client.post("/v1/ocr", files=files, params=options)
 
     def wait_until_loaded(self) -> httpx.Response:
         """Poll /readyz until it no longer says ``loading``."""
@@ -96,25 +107,11 @@ class Service:
         return self.run(poll())
 
 
-class Gate:
-    """Holds the calls of one function back until it is opened."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.arguments: list[Any] = []
-        self._opened = threading.Event()
-
-    def open(self) -> None:
-        self._opened.set()
-
-    def around(self, function: Callable[..., ResultT]) -> Callable[..., ResultT]:
-        def held(*arguments: Any) -> ResultT:
-            self.arguments.extend(arguments)
-            self.entered.set()
-            assert self._opened.wait(DEADLINE_S)
-            return function(*arguments)
-
-        return held
+async def appears(file: Path) -> None:
+    """Wait for a file that a reading process leaves."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not file.exists():
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -223,6 +220,35 @@ def test_answer_is_what_the_reader_itself_reads_on_these_pixels(
     assert "TOTAL 1,280.50" in got["text"].splitlines()
     assert set(models) == {"detector", "recognizer"}
     assert models["recognizer"].startswith("ppocrv6_tiny_rec (")
+
+
+def test_words_and_characters_are_told_where_asked_for(service: Service, reader: OcrReader) -> None:
+    got = service.post(png(page()), words=True).json()
+    expected = json.loads(json.dumps(reader.read(page(), words=True).as_dict()))
+    assert got["lines"] == expected["lines"]
+    assert got["lines"][0]["words"]
+    plain = service.post(png(page())).json()
+    assert not any({"words", "characters"} & line.keys() for line in plain["lines"])
+
+
+def test_other_forms_say_the_same(service: Service, page_text: str) -> None:
+    text, hocr, alto = (
+        service.post(png(page()), output=form, words=True) for form in ("text", "hocr", "alto")
+    )
+    assert (text.headers["content-type"], text.text) == (
+        "text/plain; charset=utf-8",
+        page_text + "\n",
+    )
+    assert hocr.headers["content-type"] == "application/xhtml+xml; charset=utf-8"
+    assert alto.headers["content-type"] == "application/xml; charset=utf-8"
+    spaces = {"a": "http://www.loc.gov/standards/alto/ns-v4#"}
+    root = ElementTree.fromstring(alto.content)
+    words = [string.get("CONTENT") for string in root.findall(".//a:String", spaces)]
+    assert words == page_text.split()
+    for word in page_text.split():
+        assert word in hocr.text
+    refused = service.post(png(page()), output="docx")
+    assert_problem(refused, 422, "query.output", "'json', 'text', 'hocr' or 'alto'")
 
 
 def test_upside_down_line_is_read_and_said_to_be_turned_unless_switched_off(
@@ -394,15 +420,11 @@ def test_unknown_route_is_404(service: Service) -> None:
 
 
 def test_while_loading_it_is_alive_but_not_ready_and_reads_nothing(
-    config: ServeConfig, monkeypatch: pytest.MonkeyPatch
+    config: ServeConfig, tmp_path: Path
 ) -> None:
-    gate = Gate()
-    monkeypatch.setattr("ocr_pipeline.serving.state.open_best", gate.around(open_best))
-    with Service(config) as service:
-        try:
-            alive, ready, read = service.get("/livez"), service.get("/readyz"), service.post(b"x")
-        finally:
-            gate.open()
+    with Service(config, entry_in(tmp_path, held_while_loading)) as service:
+        alive, ready, read = service.get("/livez"), service.get("/readyz"), service.post(b"x")
+        (tmp_path / "open").touch()
         loaded = service.wait_until_loaded()
         after = service.post(png(page()))
     assert (alive.status_code, alive.json()["status"]) == (200, "alive")
@@ -413,23 +435,15 @@ def test_while_loading_it_is_alive_but_not_ready_and_reads_nothing(
     assert after.status_code == 200
 
 
-def test_service_that_ends_while_loading_waits_for_it(
-    config: ServeConfig, monkeypatch: pytest.MonkeyPatch
+def test_service_that_ends_while_loading_leaves_no_process(
+    config: ServeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[str] = []
-    gate = Gate()
-
-    def load(model: ExportedModel, config: EngineConfig) -> Opened:
-        opened = open_best(model, config)
-        loaded.append(model.card.model.task)
-        return opened
-
-    monkeypatch.setattr("ocr_pipeline.serving.state.open_best", gate.around(load))
-    with Service(config) as service:
+    monkeypatch.setattr("ocr_pipeline.serving.process._STOP_S", 0.3)
+    others = set(multiprocessing.active_children())
+    with Service(config, entry_in(tmp_path, held_while_loading)) as service:
         assert service.get("/readyz").json()["status"] == "loading"
-        assert loaded == []
-        gate.open()
-    assert loaded == ["det", "rec"]
+        [started] = set(multiprocessing.active_children()) - others
+    assert not started.is_alive()
 
 
 def test_models_tell_which_engine_serves_and_why(service: Service) -> None:
@@ -514,22 +528,19 @@ def test_openapi_names_every_error_and_there_are_no_pages_with_foreign_scripts(
 
 
 def test_request_above_max_waiting_is_503_with_retry_after_and_later_ones_are_read(
-    config: ServeConfig, page_text: str, monkeypatch: pytest.MonkeyPatch
+    config: ServeConfig, page_text: str, tmp_path: Path
 ) -> None:
-    gate = Gate()
-    monkeypatch.setattr(OcrReader, "read", gate.around(OcrReader.read))
     content = png(page())
 
     async def crowd(service: Service) -> tuple[httpx.Response, list[httpx.Response]]:
         first = asyncio.create_task(service.upload(content))
-        try:
-            assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
-            rest = await asyncio.gather(*(service.upload(content) for _ in range(4)))
-        finally:
-            gate.open()
+        await appears(tmp_path / sha256(content).hexdigest())
+        rest = await asyncio.gather(*(service.upload(content) for _ in range(4)))
+        (tmp_path / "open").touch()
         return await first, rest
 
-    with Service(config.model_copy(update={"max_waiting": 1})) as service:
+    one = config.model_copy(update={"max_waiting": 1})
+    with Service(one, entry_in(tmp_path, held_while_reading)) as service:
         service.wait_until_loaded()
         first, rest = service.run(crowd(service))
         later = service.post(content)
@@ -541,43 +552,73 @@ def test_request_above_max_waiting_is_503_with_retry_after_and_later_ones_are_re
 
 
 def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_read(
-    config: ServeConfig, page_text: str, monkeypatch: pytest.MonkeyPatch
+    config: ServeConfig, tmp_path: Path
 ) -> None:
-    gate = Gate()
-    monkeypatch.setattr(OcrReader, "read", gate.around(OcrReader.read))
-    begun, waiting, later = (png(image) for image in (page(), golden_pages()[1], page()[::-1]))
+    pictures = [*golden_pages(), page()[::-1], page()[:, ::-1]]
+    contents = [png(image) for image in pictures]
+    begun = [tmp_path / sha256(content).hexdigest() for content in contents]
+    # Without lanes of its own, two pictures keep a process busy.
+    config = config.model_copy(
+        update={"timeout_s": 2.0, "engine": EngineConfig(threads=1, variant="paddle-fp32")}
+    )
 
     async def slow(service: Service) -> list[httpx.Response]:
-        first = asyncio.create_task(service.upload(begun))
-        assert await asyncio.to_thread(gate.entered.wait, DEADLINE_S)
-        return [await service.upload(waiting), await first]
+        first = [asyncio.create_task(service.upload(content)) for content in contents[:2]]
+        for file in begun[:2]:
+            await appears(file)
+        return [await service.upload(contents[2]), *await asyncio.gather(*first)]
 
-    with Service(config.model_copy(update={"timeout_s": 2.0})) as service:
+    with Service(config, entry_in(tmp_path, held_while_reading)) as service:
         service.wait_until_loaded()
-        try:
-            late = service.run(slow(service))
-        finally:
-            gate.open()
-        # The picture in work is read to its end first.
-        after = service.run(until(lambda: service.upload(later), lambda a: a.status_code == 200))
+        late = service.run(slow(service))
+        (tmp_path / "open").touch()
+        after = service.run(
+            until(lambda: service.upload(contents[3]), lambda a: a.status_code == 200)
+        )
     for answer in late:
         assert_problem(answer, 504, "not read in time")
     assert after.status_code == 200
-    assert begun in gate.arguments
-    assert later in gate.arguments
-    assert waiting not in gate.arguments
+    assert [file.exists() for file in begun] == [True, True, False, True]
 
 
 def test_fault_of_the_reader_is_500_without_its_cause_and_does_not_end_the_service(
-    service: Service, page_text: str, monkeypatch: pytest.MonkeyPatch
+    config: ServeConfig, page_text: str, tmp_path: Path
 ) -> None:
-    def broken(*_arguments: Any) -> None:
-        raise RuntimeError("segment 7 of /srv/secret")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(OcrReader, "read", broken)
+    with Service(config, entry_in(tmp_path, broken_once)) as service:
+        service.wait_until_loaded()
         answer = service.post(png(page()))
-    assert_problem(answer, 500, "the operator's log says why")
-    for word in ("RuntimeError", "segment 7", "secret", "Traceback", "File "):
-        assert word not in answer.text
-    assert service.post(png(page())).json()["text"] == page_text
+        assert_problem(answer, 500, "the operator's log says why")
+        for word in ("RuntimeError", "segment 7", "secret", "Traceback", "File "):
+            assert word not in answer.text
+        assert service.post(png(page())).json()["text"] == page_text
+
+
+def test_client_that_goes_away_is_not_read_for(config: ServeConfig, tmp_path: Path) -> None:
+    contents = [png(image) for image in (*golden_pages(), page()[::-1])]
+    begun = [tmp_path / sha256(content).hexdigest() for content in contents]
+    config = config.model_copy(update={"engine": EngineConfig(threads=1, variant="paddle-fp32")})
+
+    async def crowd(service: Service) -> list[httpx.Response]:
+        stay = [asyncio.create_task(service.upload(content)) for content in contents[:2]]
+        for file in begun[:2]:
+            await appears(file)
+        leave = asyncio.create_task(service.upload(contents[2]))
+        await asyncio.sleep(0.2)
+        leave.cancel()
+        (tmp_path / "open").touch()
+        return await asyncio.gather(*stay)
+
+    with Service(config, entry_in(tmp_path, held_while_reading)) as service:
+        service.wait_until_loaded()
+        assert [answer.status_code for answer in service.run(crowd(service))] == [200, 200]
+        assert service.post(png(page())).status_code == 200
+    assert [file.exists() for file in begun] == [True, True, False]
+
+
+def test_picture_that_ends_two_processes_is_500_and_says_so(tmp_path: Path) -> None:
+    with Service(ServeConfig(silence_s=5), entry_in(tmp_path, obedient)) as service:
+        assert service.wait_until_loaded().status_code == 200
+        answer = service.post(b"die")
+        assert_problem(answer, 500, "ended two processes", "not tried again", "operator")
+        service.run(until(lambda: service.client.get("/readyz"), lambda a: a.status_code == 200))
+        assert service.get("/livez").status_code == 200

@@ -1,0 +1,105 @@
+"""One reading process as the service sees it: started, talked to, heard, ended."""
+
+import asyncio
+import multiprocessing
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.serving.messages import FromWorker, Stop, ToWorker
+
+WorkerEntry = Callable[[Connection, ServeConfig], None]
+"""What the process runs; a function of a module, since it is looked up there by name."""
+_STOP_S = 5.0
+
+
+class WorkerProcess:
+    """A child process and the pipe to it. To be made inside the event loop.
+
+    Nothing here waits: a process that does not read its pipe holds up a thread, never the loop.
+
+    Args:
+        entry: what the process runs.
+        config: handed to it.
+        on_message: is told all that it says, in the loop.
+        on_end: is told once that it has ended, in the loop, after its last message.
+    """
+
+    def __init__(
+        self,
+        entry: WorkerEntry,
+        config: ServeConfig,
+        *,
+        on_message: Callable[["WorkerProcess", FromWorker], None],
+        on_end: Callable[["WorkerProcess"], None],
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._loop = asyncio.get_running_loop()
+        self._on_message, self._on_end = on_message, on_end
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=entry, args=(theirs, config), name="ocr-worker", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.heard = self._loop.time()
+        self._outgoing: queue.SimpleQueue[ToWorker | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="to-worker", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="from-worker", daemon=True)
+        self._writer.start()
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None  # noqa: S101  (it was started)
+        return self._process.pid
+
+    @property
+    def ended_by(self) -> str:
+        """How the process ended, once it has."""
+        code = self._process.exitcode
+        if code is None:
+            return "is running"
+        return f"ended with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+
+    def send(self, message: ToWorker) -> None:
+        """Hand a message to the thread that sends them."""
+        self._outgoing.put(message)
+
+    def kill(self) -> None:
+        """End it at once, whatever it does; ``on_end`` follows."""
+        self._process.kill()
+
+    async def stop(self) -> None:
+        """Let what is in work end, for a few seconds; then end it."""
+        self.send(Stop())
+        await asyncio.to_thread(self._listener.join, _STOP_S)
+        if self._listener.is_alive():
+            self.kill()
+            await asyncio.to_thread(self._listener.join, _STOP_S)
+
+    def _write(self) -> None:
+        while (message := self._outgoing.get()) is not None:
+            try:
+                self._connection.send(message)
+            except OSError:
+                return  # it has ended; the listener says so
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError):
+                break
+            self._loop.call_soon_threadsafe(self._hear, message)
+        self._process.join()
+        self._outgoing.put(None)
+        self._loop.call_soon_threadsafe(self._on_end, self)
+
+    def _hear(self, message: FromWorker) -> None:
+        self.heard = self._loop.time()
+        self._on_message(self, message)

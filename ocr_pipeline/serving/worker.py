@@ -1,0 +1,164 @@
+"""A process that reads pictures for the service; it knows nothing of HTTP."""
+
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.errors import ImageError, OcrPipelineError
+from ocr_pipeline.inference.choose import open_best
+from ocr_pipeline.inference.load import detector_of, recognizer_of
+from ocr_pipeline.inference.reader import OcrReader, PageText
+from ocr_pipeline.paddle_environment import set_paddle_environment
+from ocr_pipeline.serving.messages import (
+    Alive,
+    Done,
+    Drop,
+    FromWorker,
+    Loaded,
+    NotLoaded,
+    Read,
+    ServedModel,
+    Stop,
+)
+
+BEAT_S = 1.0
+"""Between two signs of life, seconds."""
+_log = logging.getLogger(__name__)
+
+
+class ReadingError(Exception):
+    """A fault of ours while a picture was read; the log of the worker has its trace."""
+
+
+def run_worker(connection: Connection, config: ServeConfig) -> None:
+    """Load the models, then read what comes until told to stop, or until the service is gone.
+
+    Args:
+        connection: to the service.
+        config: ``detector`` and ``recognizer`` are folders of exported models here.
+    """
+    set_paddle_environment()
+    voice = _Voice(connection)
+    try:
+        _ignore_signals()
+        reader, models = _load(config)
+        _ignore_signals()  # importing Paddle puts a handler of its own there
+    except Exception as error:  # noqa: BLE001  (whatever it is, /readyz must say it)
+        # A fault of the user's needs no trace, one of ours does.
+        trace = "" if isinstance(error, OcrPipelineError) else traceback.format_exc()
+        voice.say(NotLoaded(f"{type(error).__name__}: {error}", trace))
+        return
+    places = reader.detector.engine.lanes + reader.recognizer.engine.lanes
+    voice.say(Loaded(models, places))
+    voice.say_alive()
+
+    def read(request: Read) -> PageText:
+        return reader.read(request.content, config.limits, words=request.words)
+
+    desk = _Desk(read, voice.say, places)
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            message = Stop()
+        if isinstance(message, Stop):
+            desk.close()
+            return
+        desk.take(message)
+
+
+def _ignore_signals() -> None:
+    """Ctrl-C and a stop of the whole group reach the service too: it says when the end comes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _load(config: ServeConfig) -> tuple[OcrReader, dict[str, ServedModel]]:
+    detector_model = ExportedModel.load(Path(config.detector))
+    recognizer_model = ExportedModel.load(Path(config.recognizer))
+    detecting = open_best(detector_model, config.engine)
+    detector = detector_of(detector_model, detecting.engine, config.engine)
+    recognising = open_best(recognizer_model, config.engine)
+    recognizer = recognizer_of(recognizer_model, recognising.engine, config.engine)
+    served = {
+        role: ServedModel(
+            model.card.name, model.card.model.task, model.card.checkpoint, opened.decision
+        )
+        for role, model, opened in (
+            ("detector", detector_model, detecting),
+            ("recognizer", recognizer_model, recognising),
+        )
+    }
+    return OcrReader(detector, recognizer, config.orientation), served
+
+
+class _Voice:
+    """Sends messages of several threads, one at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def say(self, message: FromWorker) -> None:
+        """Send; a service that is gone hears nothing, and needs to hear nothing."""
+        try:
+            with self._lock:
+                self._connection.send(message)
+        except OSError:
+            _log.debug("the service is gone; %s is not sent", type(message).__name__)
+
+    def say_alive(self) -> None:
+        """Send a sign of life from now on, until the process ends."""
+
+        def beat() -> None:
+            while True:
+                time.sleep(BEAT_S)
+                self.say(Alive())
+
+        threading.Thread(target=beat, name="alive", daemon=True).start()
+
+
+class _Desk:
+    """Requests of one worker: those in work and those that wait for a thread."""
+
+    def __init__(
+        self,
+        read: Callable[[Read], PageText],
+        answer: Callable[[FromWorker], None],
+        places: int,
+    ) -> None:
+        self._read = read
+        self._answer = answer
+        self._dropped: set[int] = set()
+        self._threads = ThreadPoolExecutor(places, "read")
+
+    def take(self, message: Read | Drop) -> None:
+        if isinstance(message, Drop):
+            self._dropped.add(message.number)
+        else:
+            self._threads.submit(self._work, message, time.monotonic() + message.left_s)
+
+    def close(self) -> None:
+        """Leave what has not begun."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _work(self, request: Read, deadline: float) -> None:
+        result: PageText | Exception | None = None
+        if request.number not in self._dropped and time.monotonic() < deadline:
+            try:
+                result = self._read(request)
+            except ImageError as error:
+                result = error
+            except Exception:  # noqa: BLE001  (whatever it is, its client gets an answer)
+                _log.exception("request %d failed", request.number)
+                result = ReadingError("a fault in the worker; its log has the trace")
+        self._dropped.discard(request.number)
+        self._answer(Done(request.number, result))
