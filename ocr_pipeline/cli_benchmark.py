@@ -217,6 +217,40 @@ def pages(
     typer.echo(json.dumps(summary(report), ensure_ascii=False))
 
 
+@app.command()
+def serve(
+    pictures: Annotated[list[Path], typer.Argument(help="that are sent, again and again")],
+    url: Annotated[
+        list[str], typer.Option("--url", help="of a running service; several take turns")
+    ],
+    clients: Annotated[str, typer.Option(help="at the same time, with commas between")] = "1,8",
+    seconds: Annotated[float, typer.Option(help="of load in one turn")] = 10.0,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each service")] = 2,
+    timeout_s: Annotated[float, typer.Option(help="for one answer")] = 60.0,
+) -> None:
+    """Load on running services: pictures a second, and how long a client waits."""
+    from ocr_pipeline.benchmarks.serve import LoadPlan, run_load
+    from ocr_pipeline.errors import ConfigError
+    from ocr_pipeline.progress import counting
+
+    if not all(number.strip().isdigit() for number in clients.split(",")):
+        raise ConfigError(f"clients {clients!r}; allowed: whole numbers with commas between")
+    numbers = tuple(map(int, clients.split(",")))
+    plan = LoadPlan(tuple(url), tuple(pictures), numbers, seconds, rounds, timeout_s)
+    with counting(_err, "turns") as on_turn:
+        results = run_load(plan, on_turn=on_turn)
+    table = Table()
+    table.add_column("service", overflow="fold")
+    for column in ("clients", "pictures/s", "p50 ms", "p95 ms", "answers", "differing"):
+        table.add_column(column, justify="right")
+    for r in results:
+        answers = "\n".join(f"{status}: {n}" for status, n in sorted(r.answers.items()))
+        shown = (r.clients, r.per_second, r.p50_ms, r.p95_ms, answers, r.differing)
+        table.add_row(r.url.partition("//")[2], *("" if value is None else str(value) for value in shown))
+    _out.print(table)
+    typer.echo(json.dumps({"results": [r.as_dict() for r in results]}))
+
+
 def _table(results: "Sequence[SideResult]") -> Table:
     table = Table()
     table.add_column("side")
