@@ -246,7 +246,9 @@ def serve(
     for r in results:
         answers = "\n".join(f"{status}: {n}" for status, n in sorted(r.answers.items()))
         shown = (r.clients, r.per_second, r.p50_ms, r.p95_ms, answers, r.differing)
-        table.add_row(r.url.partition("//")[2], *("" if value is None else str(value) for value in shown))
+        table.add_row(
+            r.url.partition("//")[2], *("" if value is None else str(value) for value in shown)
+        )
     _out.print(table)
     typer.echo(json.dumps({"results": [r.as_dict() for r in results]}))
 
