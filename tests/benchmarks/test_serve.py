@@ -68,7 +68,7 @@ def test_answers_are_counted_and_compared_with_the_first(picture: Path) -> None:
     for result in results[:2]:
         assert set(result.answers) == {"200"}
         assert result.differing == 0
-        assert result.per_second == pytest.approx(result.answers["200"] / 0.4, rel=0.5)
+        assert 0 < result.per_second <= result.answers["200"] / 0.4  # two turns of 0.2 s or more
         assert result.p50_ms is not None
         assert result.p95_ms is not None
         assert 0 < result.p50_ms <= result.p95_ms

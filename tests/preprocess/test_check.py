@@ -48,6 +48,7 @@ from tests.preprocess.dirty import (
     png,
     region,
 )
+from tests.processes import lives
 
 LINES = Rules("rec", RecImageSpec(), charset=CHARSET, nrtr=True)
 PAGES = Rules("det", DetImageSpec(), target=DBTargetConfig())
@@ -394,13 +395,6 @@ def script(folder: Path, content: str) -> "subprocess.Popen[str]":
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:

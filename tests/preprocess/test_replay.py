@@ -31,6 +31,7 @@ from ocr_pipeline.preprocess.replay import open_replay
 from ocr_pipeline.preprocess.synthesis.general import first_level
 from ocr_pipeline.training.rec_loader import RecLoader
 from tests.preprocess import labelled
+from tests.processes import children, lives
 
 PRINT = "".join(chr(code) for code in range(0x21, 0x7F))
 CHARSET = Charset([*PRINT, *first_level(), *"，。、：；？！“”（）《》【】「」¥℃·—×…"])
@@ -359,17 +360,6 @@ if __name__ == "__main__":
     charset = Charset.load(Path(sys.argv[2]))
     prepare(settings, charset, replace=True, on_progress=report)
 """
-
-
-def children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def waited(until: Callable[[], bool], seconds: float) -> bool:

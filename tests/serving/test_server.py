@@ -24,9 +24,10 @@ import pytest
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.golden import golden_pages
+from tests.processes import children, lives
 
 ROOT = Path(__file__).parents[2]
-START_S, DEADLINE_S = 120, 60
+START_S, DEADLINE_S = 60, 20
 MAX_BYTES = 2_000_000
 BOUNDARY = b"----page"
 
@@ -210,10 +211,8 @@ def memory_mb(pid: int, row: str) -> float:
 
 def worker_of(server: Server) -> int:
     """Of the process that reads."""
-    parent = server.process.pid
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
-    command = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-    [worker] = [pid for pid, words in command.items() if b"spawn_main" in words]
+    pids = children(server.process.pid)
+    [worker] = [p for p in pids if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
     return worker
 
 
@@ -268,7 +267,7 @@ def test_a_killed_service_leaves_no_process_behind(
         server.wait(lambda: server.status("/readyz") == 200, START_S)
         worker = worker_of(server)
         server.process.kill()
-        server.wait(lambda: not Path(f"/proc/{worker}").exists())
+        server.wait(lambda: not lives(worker))
 
 
 def test_clients_that_go_away_leave_a_service_that_reads_on(

@@ -25,6 +25,7 @@ from ocr_pipeline.preprocess import prepare
 from ocr_pipeline.training import train_recognizer
 from ocr_pipeline.weights.source import recognizer_rules
 from tests.conftest import Silent
+from tests.processes import children
 
 STEPS = 20
 BATCH = 8
@@ -119,19 +120,6 @@ def started(
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
-
-
-def children(parent: int) -> list[int]:
-    """Processes that another one started, in that order."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text("utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue  # it has just ended
-        if int(fields[1]) == parent:
-            found.append(int(stat.parent.name))
-    return sorted(found)
 
 
 def free_port() -> int:

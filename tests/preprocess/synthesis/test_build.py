@@ -19,6 +19,7 @@ from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.decode import read_image
 from ocr_pipeline.ops.rec_lists import read_rec_list
 from ocr_pipeline.preprocess.synthesis import Synthesised, synthesise
+from tests.processes import children, lives
 
 DOMAINS = ("bank_slip", "government_form", "display", "corpus")
 CLEAN = dict.fromkeys(DegradeConfig.model_fields, 0)
@@ -295,17 +296,6 @@ if __name__ == "__main__":
     )
     synthesise(settings, find_fonts([], may_fetch=False), on_progress=report)
 """
-
-
-def children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see processes")
