@@ -129,7 +129,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start the processes and watch them; call it inside the event loop."""
         for place in self._places:
-            self._start_one(place)
+            self._in_background(self._start_after(place, 0.0))
         self._in_background(self._watch())
 
     async def read(self, content: bytes, *, words: bool = False) -> PageText:
@@ -235,6 +235,10 @@ class WorkerPool:
         )
         for job in reversed(jobs):
             self._again(job)
+        self._start_again(place)
+
+    def _start_again(self, place: _Place) -> None:
+        """Another process for a place, unless too many have failed in a row."""
         if place.failures >= _GIVE_UP_AFTER:
             self.detail = self.detail or f"{place.failures} workers ended before they had loaded"
             self._failed = True
@@ -256,7 +260,13 @@ class WorkerPool:
 
     async def _start_after(self, place: _Place, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
-        self._start_one(place)
+        try:
+            self._start_one(place)
+        except OSError as error:  # no memory or no process is left on this machine
+            _log.error("no worker can be started: %s", error)
+            self.detail = f"no worker can be started: {error}"
+            place.failures += 1
+            self._start_again(place)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """One reading process as the service sees it: started, talked to, heard, ended."""
 
 import asyncio
+import logging
 import multiprocessing
 import queue
 import signal
@@ -14,6 +15,7 @@ from ocr_pipeline.serving.messages import FromWorker, Stop, ToWorker
 WorkerEntry = Callable[[Connection, ServeConfig], None]
 """What the process runs; a function of a module, since it is looked up there by name."""
 _STOP_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
@@ -90,12 +92,14 @@ class WorkerProcess:
                 return  # it has ended; the listener says so
 
     def _listen(self) -> None:
-        while True:
-            try:
-                message = self._connection.recv()
-            except (EOFError, OSError):
-                break
-            self._loop.call_soon_threadsafe(self._hear, message)
+        try:
+            while True:
+                self._loop.call_soon_threadsafe(self._hear, self._connection.recv())
+        except (EOFError, OSError):
+            pass  # it has ended, or is about to
+        except Exception:  # noqa: BLE001  (unpickling raises whatever it likes)
+            _log.exception("worker %d says what cannot be understood; it is killed", self.pid)
+            self.kill()
         self._process.join()
         self._outgoing.put(None)
         self._loop.call_soon_threadsafe(self._on_end, self)

@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -144,7 +144,8 @@ class _Desk:
         if isinstance(message, Drop):
             self._dropped.add(message.number)
         else:
-            self._threads.submit(self._work, message, time.monotonic() + message.left_s)
+            deadline = time.monotonic() + message.left_s
+            self._threads.submit(self._work, message, deadline).add_done_callback(_tell_fault)
 
     def close(self) -> None:
         """Leave what has not begun."""
@@ -162,3 +163,10 @@ class _Desk:
                 result = ReadingError("a fault in the worker; its log has the trace")
         self._dropped.discard(request.number)
         self._answer(Done(request.number, result))
+
+
+def _tell_fault(work: "Future[None]") -> None:
+    """An answer could not be sent: nobody asks the thread for its exception."""
+    fault = None if work.cancelled() else work.exception()
+    if fault is not None:
+        _log.error("an answer could not be sent", exc_info=fault)

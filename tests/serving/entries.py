@@ -44,6 +44,10 @@ class _Obedient:
         (self._folder / f"{request.number}-{'-'.join(words)}-{os.getpid()}").touch()
         if words[0] == "hang":
             time.sleep(1000)
+        if words[0] == "babble" and self._is_first(words[2]):
+            with self._lock:
+                self._connection.send_bytes(b"no pickle")
+            return
         if words[0] in ("die", "freeze") and (len(words) == 1 or self._is_first(words[2])):
             os.kill(os.getpid(), signal.SIGKILL if words[0] == "die" else signal.SIGSTOP)
         self.say(Done(request.number, self._result(words)))
@@ -70,7 +74,7 @@ def obedient(folder: Path, connection: Connection, config: ServeConfig) -> None:
 
     ``page N after S``: a page of N px width, after S seconds. ``die``: it ends. ``freeze once
     NAME``: it stops, so that nothing of it goes on, but the first time only. ``hang``: never
-    answers. ``wrong``: the picture cannot be read.
+    answers. ``babble once NAME``: says what is no message. ``wrong``: the picture cannot be read.
     """
     (folder / f"started-{os.getpid()}").touch()
     desk = _Obedient(folder, connection)
@@ -131,6 +135,16 @@ def broken_once(folder: Path, connection: Connection, config: ServeConfig) -> No
         raise RuntimeError("segment 7 of /srv/secret")
 
     OcrReader.read = broken  # type: ignore[method-assign, assignment]
+    worker.run_worker(connection, config)
+
+
+def broken_while_loading(folder: Path, connection: Connection, config: ServeConfig) -> None:
+    """The real one, but its models meet a fault of ours."""
+
+    def broken_load(config: ServeConfig) -> Any:
+        raise RuntimeError("segment 7")
+
+    worker._load = broken_load
     worker.run_worker(connection, config)
 
 
