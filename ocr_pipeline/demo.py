@@ -159,7 +159,8 @@ def _post(say: _Teller, address: str, page: Path) -> PageText:
     answer = httpx.post(f"{address}/v1/ocr", files=files, timeout=_READ_TIMEOUT_S)
     if answer.status_code != 200:
         raise OcrPipelineError(f"the service answered {answer.status_code}: {answer.text}")
-    return _page_text(answer.json())
+    [values] = answer.json()["pages"]
+    return _page_text(values)
 
 
 def _show_result(say: _Teller, out: Path, page: Path, answer: PageText) -> None:

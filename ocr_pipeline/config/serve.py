@@ -8,6 +8,17 @@ from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
 
 
+class BatchConfig(Config):
+    """Requests with many files."""
+
+    max_files: PositiveInt = 100
+    """Files of ``/v1/ocr/batch``; each within ``limits``."""
+    max_bytes: PositiveInt = 200 * 1024 * 1024
+    """All of them together, bytes."""
+    max_lines: PositiveInt = 256
+    """Cut-out lines of ``/v1/recognize``; together within ``limits.max_bytes``."""
+
+
 class ServeConfig(Config):
     """The HTTP service. What the models need is in their own cards, never here."""
 
@@ -24,6 +35,7 @@ class ServeConfig(Config):
     """Lines that stand upside-down."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
+    batch: BatchConfig = BatchConfig()
     workers: PositiveInt = 1
     """Processes that read, each with models of its own and ``engine.threads`` threads."""
     start_timeout_s: PositiveFloat = 300.0

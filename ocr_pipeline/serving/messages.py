@@ -2,31 +2,77 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+from ocr_pipeline.errors import ImageError
 from ocr_pipeline.inference.choose import Decision
+from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.inference.reader import PageText
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Task(Generic[ResultT_co]):
+    """Something that a worker can do, and what comes of it."""
 
 
 @dataclass(frozen=True)
-class Read:
-    """To a worker: read a picture.
+class PageReading:
+    """What was read on one page.
 
     Attributes:
-        number: of the request.
-        content: bytes of the picture.
+        text: of the page.
+        picture: the upright page as it was read, a JPEG file; None where it was not asked for.
+    """
+
+    text: PageText
+    picture: bytes | None
+
+
+@dataclass(frozen=True)
+class ReadPage(Task[PageReading]):
+    """Read a picture.
+
+    Attributes:
+        content: bytes of its file.
         words: say where each word and character stands, too.
-        left_s: seconds that are left to its client; not begun by then, it is not read at all.
+        picture: give the upright page, too.
+    """
+
+    content: bytes
+    words: bool = False
+    picture: bool = False
+
+
+@dataclass(frozen=True)
+class ReadLines(Task[list[OrientedLine | ImageError]]):
+    """Read cut-out lines; one that is no picture does not sink the others.
+
+    Attributes:
+        contents: bytes of their files.
+    """
+
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """To a worker: a task.
+
+    Attributes:
+        number: of the task.
+        task: what to do.
+        left_s: seconds that are left to its client; not begun by then, it is not done at all.
     """
 
     number: int
-    content: bytes
-    words: bool
+    task: Task[Any]
     left_s: float
 
 
 @dataclass(frozen=True)
 class Drop:
-    """To a worker: nobody waits for this request any more; leave it, unless it has begun."""
+    """To a worker: nobody waits for this task any more; leave it, unless it has begun."""
 
     number: int
 
@@ -59,7 +105,7 @@ class Loaded:
 
     Attributes:
         models: by role, detector and recognizer.
-        places: so many pictures keep it busy.
+        places: so many tasks keep it busy.
     """
 
     models: Mapping[str, ServedModel]
@@ -85,17 +131,28 @@ class Alive:
 
 
 @dataclass(frozen=True)
-class Done:
-    """From a worker: what became of a request.
+class Failed:
+    """Why a task has no result.
 
     Attributes:
-        number: of the request.
-        result: what was read, or why the picture cannot be; None where it was dropped.
+        error: None where it was dropped, or its time was over.
+    """
+
+    error: Exception | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """From a worker: what became of a task.
+
+    Attributes:
+        number: of the task.
+        result: what the task gives, or why not.
     """
 
     number: int
-    result: PageText | Exception | None
+    result: Any
 
 
-ToWorker = Read | Drop | Stop
+ToWorker = Work | Drop | Stop
 FromWorker = Loaded | NotLoaded | Alive | Done

@@ -2,30 +2,33 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from ocr_pipeline.config.serve import ServeConfig
-from ocr_pipeline.inference.reader import PageText
 from ocr_pipeline.serving.messages import (
     Done,
     Drop,
+    Failed,
     FromWorker,
     Loaded,
     NotLoaded,
-    Read,
     ServedModel,
+    Task,
+    Work,
 )
 from ocr_pipeline.serving.process import WorkerEntry, WorkerProcess
+from ocr_pipeline.serving.turns import Turns
 from ocr_pipeline.serving.worker import run_worker
 
 _WATCH_EVERY_S = 0.5
 _MOST_PAUSE_S = 30.0
 _GIVE_UP_AFTER = 5
 _log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 
 class OverloadedError(Exception):
@@ -38,22 +41,22 @@ class WorkerLostError(Exception):
 
 @dataclass(eq=False)
 class _Job:
-    """One picture to read.
+    """One task.
 
     Attributes:
-        number: of the request.
-        content: bytes of the picture.
-        words: say where each word and character stands, too.
+        number: of the task.
+        task: what to do.
+        urgent: somebody waits for it and does nothing else.
         deadline: time of the loop after which nobody waits for it.
         answer: what its client waits for.
         alone: a process ended while it was read there: the next one reads nothing beside it.
     """
 
     number: int
-    content: bytes
-    words: bool
+    task: Task[Any]
+    urgent: bool
     deadline: float
-    answer: "asyncio.Future[PageText]"
+    answer: "asyncio.Future[Any]"
     alone: bool = False
 
 
@@ -63,7 +66,7 @@ class _Place:
 
     Attributes:
         process: None between two of them.
-        places: pictures that keep it busy; 0 until it has loaded.
+        places: tasks that keep it busy; 0 until it has loaded.
         jobs: handed to it and not yet answered, by number.
         failures: processes in a row that ended before they had loaded.
         started: time of the loop.
@@ -87,9 +90,9 @@ class _Place:
 class WorkerPool:
     """Processes that read pictures, watched: one that dies or hangs is replaced.
 
-    A process dies by a fault in a native library, or by the system for its memory; all pictures
-    that it had are read once more, one by one, since any of them may be the cause. What ends a
-    process for the second time is given up.
+    A process dies by a fault in a native library, or by the system for its memory; all tasks that
+    it had are done once more, one by one, since any of them may be the cause. What ends a process
+    for the second time is given up.
 
     Attributes:
         status: loading; ready; recovering: it was ready, and no process is now; failed.
@@ -106,9 +109,9 @@ class WorkerPool:
         self._entry = entry
         self._failed = False
         self._closing = False
-        self._taken = 0
+        self._admitted = 0
         self._numbers = count(1)
-        self._queue: deque[_Job] = deque()
+        self._queue: Turns[_Job] = Turns()
         self._places = [_Place() for _ in range(config.workers)]
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -132,34 +135,49 @@ class WorkerPool:
             self._in_background(self._start_after(place, 0.0))
         self._in_background(self._watch())
 
-    async def read(self, content: bytes, *, words: bool = False) -> PageText:
-        """Read the bytes of one picture.
-
-        Args:
-            content: of the picture's file.
-            words: say where each word and character stands, too.
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Hold one of the ``max_waiting`` places while a request and its tasks are in the house.
 
         Raises:
-            OverloadedError: too many requests wait, or the models are not loaded.
-            TimeoutError: not done in time; if it had not begun, it will not.
-            ImageError: the picture cannot be read.
-            WorkerLostError: two processes ended while they read it.
+            OverloadedError: too many requests are, or the models are not loaded.
         """
         if self.status not in ("ready", "recovering"):
             raise OverloadedError(f"the models are not ready ({self.status}), see /readyz")
-        if self._taken >= self._config.max_waiting:
-            raise OverloadedError(f"{self._taken} requests wait already, no more are taken")
+        if self._admitted >= self._config.max_waiting:
+            raise OverloadedError(f"{self._admitted} requests wait already, no more are taken")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    async def do(self, task: Task[ResultT], *, urgent: bool = True) -> ResultT:
+        """Have a task done by a worker; it is taken out of the queue if the caller is cancelled.
+
+        Args:
+            task: what to do.
+            urgent: it goes before those that are not, of which one in five has its turn all the
+                same.
+
+        Raises:
+            OverloadedError: no worker can be started any more.
+            TimeoutError: not done within ``timeout_s``; if it had not begun, it will not.
+            ImageError: the picture cannot be read.
+            WorkerLostError: two processes ended while they did it.
+        """
+        if self._failed:
+            raise OverloadedError("no worker can be started any more")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.timeout_s
-        job = _Job(next(self._numbers), content, words, deadline, loop.create_future())
-        self._taken += 1
+        job = _Job(next(self._numbers), task, urgent, deadline, loop.create_future())
         self._queue.append(job)
         self._feed()
         try:
             async with asyncio.timeout_at(deadline):
-                return await job.answer
+                result: ResultT = await job.answer
+                return result
         finally:
-            self._taken -= 1
             self._withdraw(job)
 
     async def close(self) -> None:
@@ -174,24 +192,22 @@ class WorkerPool:
 
     def _feed(self) -> None:
         """Hand waiting jobs, in their order, to the processes that have the least to do."""
-        while self._queue:
-            job = self._queue[0]
+        while (job := self._queue.first()) is not None:
             if not job.answer.done():
                 place = min(self._places, key=lambda place: (not place.takes(job), len(place.jobs)))
                 if not place.takes(job) or place.process is None:
                     return
                 place.jobs[job.number] = job
                 left_s = job.deadline - asyncio.get_running_loop().time()
-                place.process.send(Read(job.number, job.content, job.words, left_s))
-            self._queue.popleft()
+                place.process.send(Work(job.number, job.task, left_s))
+            self._queue.take()
 
     def _withdraw(self, job: _Job) -> None:
         """Its client has its answer, or is gone."""
         for place in self._places:
             if job.number in place.jobs and place.process is not None:
                 place.process.send(Drop(job.number))
-        if job in self._queue:
-            self._queue.remove(job)
+        self._queue.discard(job)
 
     def _start_one(self, place: _Place) -> None:
         place.started = asyncio.get_running_loop().time()
@@ -227,7 +243,7 @@ class WorkerPool:
         place.failures += not loaded
         self.restarts += 1
         _log.error(
-            "worker %d %s%s; %d requests are read again",
+            "worker %d %s%s; %d tasks are done again",
             process.pid,
             process.ended_by,
             "" if loaded else " before it had loaded",
@@ -243,7 +259,7 @@ class WorkerPool:
             self.detail = self.detail or f"{place.failures} workers ended before they had loaded"
             self._failed = True
             for job in self._queue:
-                _answer(job, OverloadedError("no worker can be started any more"))
+                _answer(job, Failed(OverloadedError("no worker can be started any more")))
             return
         pause_s = min(_MOST_PAUSE_S, 2.0 ** (place.failures - 1)) if place.failures else 0.0
         self._in_background(self._start_after(place, pause_s))
@@ -252,11 +268,11 @@ class WorkerPool:
         if job.answer.done():
             return
         if job.alone:
-            _log.error("request %d ended two workers; it is given up", job.number)
-            _answer(job, WorkerLostError(f"request {job.number} ended two workers"))
+            _log.error("task %d ended two workers; it is given up", job.number)
+            _answer(job, Failed(WorkerLostError(f"task {job.number} ended two workers")))
         else:
             job.alone = True
-            self._queue.appendleft(job)
+            self._queue.prepend(job)
 
     async def _start_after(self, place: _Place, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
@@ -303,10 +319,10 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
 
-def _answer(job: _Job, result: PageText | Exception | None) -> None:
+def _answer(job: _Job, result: Any) -> None:
     if job.answer.done():
         return  # its client is gone
-    if isinstance(result, PageText):
-        job.answer.set_result(result)
+    if isinstance(result, Failed):
+        job.answer.set_exception(result.error or TimeoutError())
     else:
-        job.answer.set_exception(result or TimeoutError())
+        job.answer.set_result(result)

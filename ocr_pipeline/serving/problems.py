@@ -8,10 +8,12 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ocr_pipeline.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError
 from ocr_pipeline.serving.schemas import Problem
+from ocr_pipeline.serving.uploads import BadRequestError
 
 _RETRY_AFTER_S = "1"
 _GONE = 499
@@ -34,24 +36,50 @@ def problem_response(
     )
 
 
-async def on_image_error(_request: Request, error: Exception) -> JSONResponse:
-    """The client's picture is at fault; the message says how."""
+def problem_of(error: Exception) -> Problem:
+    """What a client is told of the failure of one task."""
     if isinstance(error, ImageTooLargeError):
-        return problem_response(413, "Picture too large", str(error))
+        return Problem(title="Picture too large", status=413, detail=str(error))
     if isinstance(error, UnsupportedImageError):
-        return problem_response(415, "Not a picture", str(error))
-    return problem_response(422, "Picture cannot be read", str(error))
+        return Problem(title="Not a picture", status=415, detail=str(error))
+    if isinstance(error, ImageError):
+        return Problem(title="Picture cannot be read", status=422, detail=str(error))
+    if isinstance(error, WorkerLostError):
+        return Problem(
+            title="Picture cannot be read",
+            status=500,
+            detail="reading this picture ended two processes of the service, so it is not tried "
+            "again; please give it to the operator",
+        )
+    if isinstance(error, OverloadedError):
+        return Problem(title="Busy", status=503, detail=f"{error}; try again in {_RETRY_AFTER_S} s")
+    if isinstance(error, TimeoutError):
+        return Problem(
+            title="Timed out",
+            status=504,
+            detail="the picture was not read in time; send a smaller one or try again later",
+        )
+    return Problem(
+        title="Internal error", status=500, detail="the service failed; the operator's log says why"
+    )
+
+
+async def on_problem(_request: Request, error: Exception) -> JSONResponse:
+    """One task was the whole request; a fault of ours is logged with its trace by the server."""
+    problem = problem_of(error)
+    headers = {"Retry-After": _RETRY_AFTER_S} if problem.status == 503 else None
+    return problem_response(problem.status, problem.title, problem.detail, headers)
+
+
+async def on_bad_request(_request: Request, error: Exception) -> JSONResponse:
+    """The body has not the documented form."""
+    return problem_response(422, "Request not valid", str(error))
 
 
 async def on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     """The request has not the documented form."""
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     named = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
-    if any("query" not in fault["loc"] for fault in faults):
-        named += (
-            ". Send one picture as multipart/form-data in the field 'file', e.g. "
-            "curl -F file=@page.png"
-        )
     return problem_response(422, "Request not valid", named)
 
 
@@ -69,52 +97,20 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     return problem_response(status, title, detail, headers)
 
 
-async def on_overload(_request: Request, error: Exception) -> JSONResponse:
-    """Too many requests wait, or the models are not loaded."""
-    return problem_response(
-        503,
-        "Busy",
-        f"{error}; try again in {_RETRY_AFTER_S} s",
-        {"Retry-After": _RETRY_AFTER_S},
-    )
-
-
-async def on_timeout(_request: Request, _error: Exception) -> JSONResponse:
-    """Not done in time."""
-    return problem_response(
-        504, "Timed out", "the picture was not read in time; send a smaller one or try again later"
-    )
-
-
-async def on_lost_worker(_request: Request, _error: Exception) -> JSONResponse:
-    """The picture ends the processes that read it."""
-    return problem_response(
-        500,
-        "Picture cannot be read",
-        "reading this picture ended two processes of the service, so it is not tried again; "
-        "please give it to the operator",
-    )
-
-
 async def on_gone(_request: Request, _error: Exception) -> Response:
     """Nobody hears it."""
     return Response(status_code=_GONE)
 
 
-async def on_server_error(_request: Request, _error: Exception) -> JSONResponse:
-    """A fault of the service: logged with its trace by the server, bare to the client."""
-    return problem_response(
-        500, "Internal error", "the service failed; the operator's log says why"
-    )
-
-
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    ImageError: on_image_error,
+    ImageError: on_problem,
+    BadRequestError: on_bad_request,
     RequestValidationError: on_invalid_request,
     HTTPException: on_http_error,
-    OverloadedError: on_overload,
-    TimeoutError: on_timeout,
-    WorkerLostError: on_lost_worker,
+    OverloadedError: on_problem,
+    TimeoutError: on_problem,
+    WorkerLostError: on_problem,
+    ClientDisconnect: on_gone,
     ClientGoneError: on_gone,
-    Exception: on_server_error,
+    Exception: on_problem,
 }

@@ -29,15 +29,71 @@ class Line(BaseModel):
     characters: list[Part] | None = Field(None, description="with words=true")
 
 
-class OcrAnswer(BaseModel):
-    """All that was read on one picture."""
+class Picture(BaseModel):
+    """A page as it was read: upright, as points count on it."""
 
-    width: int = Field(description="of the upright picture, px")
-    height: int = Field(description="of the upright picture, px")
+    media_type: str = Field(examples=["image/jpeg"])
+    data: str = Field(description="base64")
+
+
+class Page(BaseModel):
+    """All that was read on one page."""
+
+    page: int = Field(ge=1, description="number in its file")
+    width: int = Field(description="of the upright page, px")
+    height: int = Field(description="of the upright page, px")
+    dpi: float | None = Field(description="at which a page of a PDF was drawn; null: a picture")
     text: str = Field(description="rows of the page, one per line")
     lines: list[Line] = Field(description="in reading order")
     dropped: dict[str, int] = Field(description="regions that gave no line, by reason")
     milliseconds: dict[str, float] = Field(description="wall time per step")
+    picture: Picture | None = Field(None, description="with picture=true")
+
+
+class OcrAnswer(BaseModel):
+    """All that was read in one file."""
+
+    text: str = Field(description="of all pages, with a form feed between them")
+    page_count: int = Field(ge=1, description="of the file, read or not")
+    pages: list[Page]
+    models: dict[str, str] = Field(description="name and checkpoint of both models")
+
+
+class FilePage(Page):
+    """One page of one of several files."""
+
+    index: int = Field(ge=0, description="place of the file in the request")
+    file: str = Field(description="its name")
+    page_count: int = Field(ge=1, description="of the file, read or not")
+
+
+class FileError(BaseModel):
+    """A page, or a whole file, that was not read."""
+
+    index: int = Field(ge=0, description="place of the file in the request")
+    file: str = Field(description="its name")
+    page: int | None = Field(description="null: the whole file")
+    error: "Problem"
+
+
+class LineText(BaseModel):
+    """What was read on a cut-out line."""
+
+    text: str
+    confidence: float = Field(ge=0, le=1, description="mean probability of the characters")
+    turned: bool = Field(description="the line stands upside-down in the picture")
+
+
+class LineError(BaseModel):
+    """A line that was not read."""
+
+    error: "Problem"
+
+
+class LinesAnswer(BaseModel):
+    """What was read on cut-out lines, in the order of the request."""
+
+    lines: list[LineText | LineError]
     models: dict[str, str] = Field(description="name and checkpoint of both models")
 
 

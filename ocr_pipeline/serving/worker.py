@@ -5,37 +5,50 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import cv2
 
 from ocr_pipeline.artifacts.exported import ExportedModel
+from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ImageError, OcrPipelineError
 from ocr_pipeline.inference.choose import open_best
 from ocr_pipeline.inference.load import detector_of, recognizer_of
-from ocr_pipeline.inference.reader import OcrReader, PageText
+from ocr_pipeline.inference.orientation import OrientedLine
+from ocr_pipeline.inference.reader import OcrReader
+from ocr_pipeline.ops.decode import BGRImage, decode_image
 from ocr_pipeline.paddle_environment import set_paddle_environment
 from ocr_pipeline.serving.messages import (
     Alive,
     Done,
     Drop,
+    Failed,
     FromWorker,
     Loaded,
     NotLoaded,
-    Read,
+    PageReading,
+    ReadLines,
+    ReadPage,
     ServedModel,
     Stop,
+    Task,
+    Work,
 )
 
 BEAT_S = 1.0
 """Between two signs of life, seconds."""
+_JPEG_QUALITY = 90
 _log = logging.getLogger(__name__)
 
 
 class ReadingError(Exception):
-    """A fault of ours while a picture was read; the log of the worker has its trace."""
+    """A fault of ours while a task was done; the log of the worker has its trace."""
 
 
 def run_worker(connection: Connection, config: ServeConfig) -> None:
@@ -60,10 +73,7 @@ def run_worker(connection: Connection, config: ServeConfig) -> None:
     voice.say(Loaded(models, places))
     voice.say_alive()
 
-    def read(request: Read) -> PageText:
-        return reader.read(request.content, config.limits, words=request.words)
-
-    desk = _Desk(read, voice.say, places)
+    desk = _Desk(partial(_do, reader, config), voice.say, places)
     while True:
         try:
             message = connection.recv()
@@ -100,6 +110,35 @@ def _load(config: ServeConfig) -> tuple[OcrReader, dict[str, ServedModel]]:
     return OcrReader(detector, recognizer, config.orientation), served
 
 
+def _do(reader: OcrReader, config: ServeConfig, task: Task[Any]) -> Any:
+    if isinstance(task, ReadPage):
+        pixels = decode_image(task.content, config.limits)
+        text = reader.read(pixels, words=task.words)
+        return PageReading(text, _jpeg(pixels) if task.picture else None)
+    if isinstance(task, ReadLines):
+        return _read_lines(reader, config.limits, task.contents)
+    raise TypeError(f"no worker can do {type(task).__name__}")
+
+
+def _read_lines(
+    reader: OcrReader, limits: ImageLimits, contents: Sequence[bytes]
+) -> list[OrientedLine | ImageError]:
+    lines: dict[int, BGRImage] = {}
+    results: dict[int, OrientedLine | ImageError] = {}
+    for place, content in enumerate(contents):
+        try:
+            lines[place] = decode_image(content, limits)
+        except ImageError as error:
+            results[place] = error
+    results.update(zip(lines, reader.recognizer.recognize([*lines.values()]), strict=True))
+    return [results[place] for place in range(len(contents))]
+
+
+def _jpeg(pixels: BGRImage) -> bytes:
+    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return content.tobytes()
+
+
 class _Voice:
     """Sends messages of several threads, one at a time."""
 
@@ -127,20 +166,20 @@ class _Voice:
 
 
 class _Desk:
-    """Requests of one worker: those in work and those that wait for a thread."""
+    """Tasks of one worker: those in work and those that wait for a thread."""
 
     def __init__(
         self,
-        read: Callable[[Read], PageText],
+        do: Callable[[Task[Any]], Any],
         answer: Callable[[FromWorker], None],
         places: int,
     ) -> None:
-        self._read = read
+        self._do = do
         self._answer = answer
         self._dropped: set[int] = set()
         self._threads = ThreadPoolExecutor(places, "read")
 
-    def take(self, message: Read | Drop) -> None:
+    def take(self, message: Work | Drop) -> None:
         if isinstance(message, Drop):
             self._dropped.add(message.number)
         else:
@@ -151,18 +190,18 @@ class _Desk:
         """Leave what has not begun."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _work(self, request: Read, deadline: float) -> None:
-        result: PageText | Exception | None = None
-        if request.number not in self._dropped and time.monotonic() < deadline:
+    def _work(self, work: Work, deadline: float) -> None:
+        result: Any = Failed(None)
+        if work.number not in self._dropped and time.monotonic() < deadline:
             try:
-                result = self._read(request)
+                result = self._do(work.task)
             except ImageError as error:
-                result = error
+                result = Failed(error)
             except Exception:  # noqa: BLE001  (whatever it is, its client gets an answer)
-                _log.exception("request %d failed", request.number)
-                result = ReadingError("a fault in the worker; its log has the trace")
-        self._dropped.discard(request.number)
-        self._answer(Done(request.number, result))
+                _log.exception("task %d failed", work.number)
+                result = Failed(ReadingError("a fault in the worker; its log has the trace"))
+        self._dropped.discard(work.number)
+        self._answer(Done(work.number, result))
 
 
 def _tell_fault(work: "Future[None]") -> None:

@@ -17,7 +17,18 @@ from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.inference.choose import Decision
 from ocr_pipeline.inference.reader import PageText
 from ocr_pipeline.serving import worker
-from ocr_pipeline.serving.messages import Alive, Done, Loaded, NotLoaded, Read, ServedModel, Stop
+from ocr_pipeline.serving.messages import (
+    Alive,
+    Done,
+    Failed,
+    Loaded,
+    NotLoaded,
+    PageReading,
+    ReadPage,
+    ServedModel,
+    Stop,
+    Work,
+)
 
 MODELS = {"detector": ServedModel("fake", "det", "0" * 64, Decision("paddle-fp32", [], ""))}
 
@@ -39,9 +50,10 @@ class _Obedient:
             time.sleep(0.1)
             self.say(Alive())
 
-    def work(self, request: Read) -> None:
-        words = request.content.decode().split()
-        (self._folder / f"{request.number}-{'-'.join(words)}-{os.getpid()}").touch()
+    def work(self, work: Work) -> None:
+        assert isinstance(work.task, ReadPage)
+        words = work.task.content.decode().split()
+        (self._folder / f"{work.number}-{'-'.join(words)}-{os.getpid()}").touch()
         if words[0] == "hang":
             time.sleep(1000)
         if words[0] == "babble" and self._is_first(words[2]):
@@ -50,16 +62,16 @@ class _Obedient:
             return
         if words[0] in ("die", "freeze") and (len(words) == 1 or self._is_first(words[2])):
             os.kill(os.getpid(), signal.SIGKILL if words[0] == "die" else signal.SIGSTOP)
-        self.say(Done(request.number, self._result(words)))
+        self.say(Done(work.number, self._result(words)))
 
-    def _result(self, words: list[str]) -> PageText | ImageError:
+    def _result(self, words: list[str]) -> PageReading | Failed:
         if words[0] == "wrong":
-            return ImageError("wrong")
+            return Failed(ImageError("wrong"))
         width = 0
         if words[0] == "page":
             width = int(words[1])
             time.sleep(float(words[3]))
-        return PageText([], width, 0, {}, {})
+        return PageReading(PageText([], width, 0, {}, {}), None)
 
     def _is_first(self, name: str) -> bool:
         try:
@@ -82,7 +94,7 @@ def obedient(folder: Path, connection: Connection, config: ServeConfig) -> None:
     threading.Thread(target=desk.beat, daemon=True).start()
     pool = ThreadPoolExecutor(4)
     while not isinstance(message := connection.recv(), Stop):
-        if isinstance(message, Read):
+        if isinstance(message, Work):
             pool.submit(desk.work, message)
     os._exit(0)
 
@@ -114,15 +126,15 @@ def held_while_loading(folder: Path, connection: Connection, config: ServeConfig
 
 
 def held_while_reading(folder: Path, connection: Connection, config: ServeConfig) -> None:
-    """The real one, but each picture leaves a file with its digest, then waits for ``open``."""
+    """The real one, but each page leaves a file named by its pixels, then waits for ``open``."""
     read = OcrReader.read
 
-    def held(self: OcrReader, content: bytes, *rest: Any, **options: Any) -> PageText:
-        (folder / sha256(content).hexdigest()).touch()
+    def held(self: OcrReader, picture: Any, *rest: Any, **options: Any) -> PageText:
+        (folder / sha256(picture.tobytes()).hexdigest()).touch()
         _wait_for(folder / "open")
-        return read(self, content, *rest, **options)
+        return read(self, picture, *rest, **options)
 
-    OcrReader.read = held  # type: ignore[method-assign, assignment]
+    OcrReader.read = held  # type: ignore[method-assign]
     worker.run_worker(connection, config)
 
 

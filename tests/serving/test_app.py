@@ -1,6 +1,7 @@
 """The HTTP service, called in this process: what it answers to which request."""
 
 import asyncio
+import base64
 import io
 import json
 import logging
@@ -33,9 +34,10 @@ from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
-from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.config.serve import BatchConfig, ServeConfig
 from ocr_pipeline.inference import OcrReader
-from ocr_pipeline.ops.decode import BGRImage
+from ocr_pipeline.ops.decode import BGRImage, decode_image
+from ocr_pipeline.ops.geometry import crop_line
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.serving.app import create_app
 from ocr_pipeline.serving.process import WorkerEntry
@@ -118,14 +120,24 @@ class Service:
 
         return self.run(poll())
 
-    async def upload_and_leave(self, content: bytes) -> int:
-        """Send a picture and be gone once the service waits for its text; the answer's status."""
-        request = self.client.build_request("POST", "/v1/ocr", files={"file": ("page", content)})
+    async def send_and_leave(
+        self, route: str, files: Any, left: asyncio.Event | None = None
+    ) -> int | None:
+        """Send files and be gone: once ``left`` is set, else as soon as the service has them.
+
+        Returns:
+            The status of the answer, if there is one.
+        """
+        request = self.client.build_request("POST", route, files=files)
         to_come = [{"type": "http.request", "body": request.read(), "more_body": False}]
         statuses: list[int] = []
 
         async def receive() -> dict[str, Any]:
-            return to_come.pop() if to_come else {"type": "http.disconnect"}
+            if to_come:
+                return to_come.pop()
+            if left is not None:
+                await left.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -141,8 +153,7 @@ class Service:
             "client": ("127.0.0.1", 1),
         }
         await self.app(scope, receive, send)
-        [status] = statuses
-        return status
+        return statuses[0] if statuses else None
 
 
 async def appears(file: Path) -> None:
@@ -199,10 +210,20 @@ def page() -> BGRImage:
     return golden_pages()[0]
 
 
+def first_page(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()["pages"][0]
+    return page
+
+
 def png(image: np.ndarray) -> bytes:
     done, content = cv2.imencode(".png", image)
     assert done
     return content.tobytes()
+
+
+def digest_of(content: bytes) -> str:
+    return sha256(decode_image(content).tobytes()).hexdigest()
 
 
 def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
@@ -253,21 +274,42 @@ def test_answer_is_what_the_reader_itself_reads_on_these_pixels(
     answer = service.post(png(page()))
     assert answer.status_code == 200
     got = answer.json()
-    models, times = got.pop("models"), got.pop("milliseconds")
+    [only] = got.pop("pages")
     expected = json.loads(json.dumps(reader.read(page()).as_dict()))
-    assert set(times) == set(expected.pop("milliseconds"))
-    assert got == expected
+    assert set(only.pop("milliseconds")) == set(expected.pop("milliseconds"))
+    assert only == {"page": 1, "dpi": None, **expected}
+    assert set(got) == {"text", "page_count", "models"}
+    assert (got["text"], got["page_count"]) == (only["text"], 1)
     assert "TOTAL 1,280.50" in got["text"].splitlines()
-    assert set(models) == {"detector", "recognizer"}
-    assert models["recognizer"].startswith("ppocrv6_tiny_rec (")
+    assert set(got["models"]) == {"detector", "recognizer"}
+    assert got["models"]["recognizer"].startswith("ppocrv6_tiny_rec (")
+
+
+def test_base64_in_json_is_read_as_the_same_file_in_a_form(service: Service) -> None:
+    content = png(page())
+    body = {"file": base64.b64encode(content).decode()}
+    answer = service.run(service.client.post("/v1/ocr", json=body))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["pages"][0]["lines"] == first_page(service.post(content))["lines"]
+
+
+def test_page_is_given_upright_where_asked_for(service: Service) -> None:
+    content = saved(turned(page()), "JPEG", quality=95, exif=exif(6))
+    given = first_page(service.post(content, picture=True))["picture"]
+    assert given["media_type"] == "image/jpeg"
+    pixels = cv2.imdecode(
+        np.frombuffer(base64.b64decode(given["data"]), np.uint8), cv2.IMREAD_COLOR
+    )
+    assert pixels.shape == page().shape
+    assert np.abs(pixels.astype(int) - page()).mean() < 2
 
 
 def test_words_and_characters_are_told_where_asked_for(service: Service, reader: OcrReader) -> None:
-    got = service.post(png(page()), words=True).json()
+    got = first_page(service.post(png(page()), words=True))
     expected = json.loads(json.dumps(reader.read(page(), words=True).as_dict()))
     assert got["lines"] == expected["lines"]
     assert got["lines"][0]["words"]
-    plain = service.post(png(page())).json()
+    plain = first_page(service.post(png(page())))
     assert not any({"words", "characters"} & line.keys() for line in plain["lines"])
 
 
@@ -296,13 +338,13 @@ def test_upside_down_line_is_read_and_said_to_be_turned_unless_switched_off(
 ) -> None:
     image = page().copy()
     image[80:160] = image[80:160][::-1, ::-1]
-    answer = service.post(png(image)).json()
+    answer = first_page(service.post(png(image)))
     assert answer["text"] == page_text
     assert [line["turned"] for line in answer["lines"]] == [False, True, False, False]
     off = OrientationConfig(enabled=False)
     with Service(config.model_copy(update={"orientation": off})) as once:
         once.wait_until_loaded()
-        plain = once.post(png(image)).json()
+        plain = first_page(once.post(png(image)))
     assert plain["text"] != page_text
     assert not any(line["turned"] for line in plain["lines"])
 
@@ -354,15 +396,14 @@ def test_same_page_in_another_encoding_gives_the_same_text(
 ) -> None:
     answer = service.post(ENCODINGS[encoding](page()))
     assert answer.status_code == 200, answer.text
-    got = answer.json()
+    got = first_page(answer)
     assert got["text"] == page_text
     assert (got["height"], got["width"]) == page().shape[:2]
 
 
 def test_blank_page_has_no_lines_and_is_no_error(service: Service) -> None:
     answer = service.post(png(np.full((200, 300, 3), 255, dtype=np.uint8)))
-    assert answer.status_code == 200
-    assert (answer.json()["lines"], answer.json()["text"]) == ([], "")
+    assert (first_page(answer)["lines"], answer.json()["text"]) == ([], "")
 
 
 # Pictures and requests that are refused.
@@ -395,7 +436,7 @@ def test_picture_just_above_max_pixels_is_413_by_its_header(service: Service) ->
 def test_body_announced_above_max_bytes_is_413(service: Service) -> None:
     answer = service.post(bytes(1_100_000))
     assert int(answer.request.headers["content-length"]) > 1_100_000
-    assert_problem(answer, 413, "1,100,", "or more", "a picture of 1,000,000 bytes")
+    assert_problem(answer, 413, "1,100,", "or more", "files of 1,000,000 bytes")
 
 
 def test_body_without_length_is_413_as_soon_as_it_is_above_max_bytes(service: Service) -> None:
@@ -415,7 +456,7 @@ def test_body_without_length_is_413_as_soon_as_it_is_above_max_bytes(service: Se
     form = {"content-type": "multipart/form-data; boundary=b"}
     answer = service.run(service.client.post("/v1/ocr", content=body(), headers=form))
     assert "content-length" not in answer.request.headers
-    assert_problem(answer, 413, "or more", "a picture of 1,000,000 bytes")
+    assert_problem(answer, 413, "or more", "files of 1,000,000 bytes")
     assert sent == 1_100_000
 
 
@@ -434,16 +475,123 @@ def test_picture_of_max_bytes_is_looked_at(service: Service) -> None:
         {},
         {"files": {"picture": ("page.png", b"x")}},
         {"data": {"file": "page.png"}},
-        {"json": {"file": "page.png"}},
+        {"files": [("file", ("1.png", b"x")), ("file", ("2.png", b"x"))]},
+        {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
         {"content": b"x", "headers": {"content-type": "image/png"}},
     ],
-    ids=["no body", "other field", "text in the field", "JSON", "bare picture"],
+    ids=["no body", "other field", "text in the field", "two", "no form", "bare picture"],
 )
 def test_request_without_a_file_in_the_field_is_422_and_shows_how(
     request_body: dict[str, Any], service: Service
 ) -> None:
     answer = service.run(service.client.post("/v1/ocr", **request_body))
-    assert_problem(answer, 422, "body.file", "multipart/form-data", "curl -F file=@page.png")
+    assert_problem(answer, 422, "body", "multipart/form-data", "curl -F file=@page.png")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'["x"]', "'list'"),
+        (b'{"picture": "eA=="}', "['picture']"),
+        (b'{"file": "eA==", "url": "http://x"}', "['file', 'url']"),
+        (b'{"file": 7}', "not a text, but int"),
+        (b'{"file": "page.png"}', "not base64"),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_json_of_another_form_is_422(body: bytes, said: str, service: Service) -> None:
+    kind = {"content-type": "application/json"}
+    answer = service.run(service.client.post("/v1/ocr", content=body, headers=kind))
+    assert_problem(answer, 422, said, '{"file": "<base64>"}')
+
+
+def test_base64_of_max_bytes_fits_in_its_body(service: Service) -> None:
+    body = {"file": base64.b64encode(bytes(MAX_BYTES)).decode()}
+    answer = service.run(service.client.post("/v1/ocr", json=body))
+    assert_problem(answer, 415, "not a picture (1,000,000 bytes")
+
+
+# Many files.
+
+
+def lines_of(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_batch_answers_page_by_page_and_a_bad_file_sinks_no_other(service: Service) -> None:
+    contents = {"a.png": png(page()), "b.pdf": b"%PDF-1.7", "c.jpg": jpeg(golden_pages()[1])}
+    files = [("files", item) for item in contents.items()]
+    answers = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
+    assert [(a["index"], a["file"], a["page"]) for a in answers] == [
+        (0, "a.png", 1),
+        (1, "b.pdf", 1),
+        (2, "c.jpg", 1),
+    ]
+    assert set(answers[1]) == {"index", "file", "page", "error"}
+    assert (answers[1]["error"]["status"], answers[1]["error"]["title"]) == (415, "Not a picture")
+    for answer, name in ((answers[0], "a.png"), (answers[2], "c.jpg")):
+        assert answer["lines"] == first_page(service.post(contents[name]))["lines"]
+        assert answer["page_count"] == 1
+
+
+def test_lines_are_read_as_they_are(service: Service, reader: OcrReader) -> None:
+    found = reader.read(page())
+    crops = [crop_line(page(), line.points) for line in found.lines]
+    files = [("files", (f"{n}.png", png(crop))) for n, crop in enumerate(crops)]
+    files.insert(1, ("files", ("bad.png", b"bad")))
+    answer = service.run(service.client.post("/v1/recognize", files=files))
+    assert answer.status_code == 200, answer.text
+    lines = answer.json()["lines"]
+    assert lines.pop(1)["error"]["status"] == 415
+    assert [line["text"] for line in lines] == [line.text for line in found.lines]
+    assert not any(line["turned"] for line in lines)
+
+
+@pytest.mark.parametrize(("route", "most"), [("/v1/ocr/batch", 2), ("/v1/recognize", 3)])
+def test_more_files_than_allowed_are_422(
+    route: str, most: int, config: ServeConfig, tmp_path: Path
+) -> None:
+    few = config.model_copy(update={"batch": BatchConfig(max_files=2, max_lines=3)})
+    with Service(few, entry_in(tmp_path, held_while_loading)) as service:
+        files = [("files", (f"{n}.png", b"x")) for n in range(most + 1)]
+        answer = service.run(service.client.post(route, files=files))
+        assert_problem(answer, 422, "Too many files", str(most), "curl -F files=@1.png")
+        none = service.run(service.client.post(route, data={"files": "x"}))
+        assert_problem(none, 422, "body.files", "multipart/form-data")
+        ready = service.run(service.client.post(route, files=files[:most]))
+        assert_problem(ready, 503, "not ready (loading)")
+        (tmp_path / "open").touch()
+
+
+def test_batch_whose_client_leaves_gives_its_place_back(
+    config: ServeConfig, tmp_path: Path
+) -> None:
+    contents = [png(image) for image in (*golden_pages(), page()[::-1], page()[:, ::-1])]
+    begun = [tmp_path / digest_of(content) for content in contents]
+    one = EngineConfig(threads=1, variant="paddle-fp32")
+    config = config.model_copy(update={"engine": one, "max_waiting": 1})
+    files = [("files", ("page", content)) for content in contents]
+
+    async def leave(service: Service) -> None:
+        left = asyncio.Event()
+        sending = asyncio.create_task(service.send_and_leave("/v1/ocr/batch", files, left))
+        for file in begun[:2]:
+            await appears(file)
+        full = await service.upload(contents[0])
+        assert_problem(full, 503, "1 requests wait already")
+        left.set()
+        await sending
+        (tmp_path / "open").touch()
+
+    with Service(config, entry_in(tmp_path, held_while_reading)) as service:
+        service.wait_until_loaded()
+        service.run(leave(service))
+        assert service.post(contents[0]).status_code == 200
+    assert [file.exists() for file in begun] == [True, True, False, False]
 
 
 def test_wrong_method_is_405_and_names_the_right_one(service: Service) -> None:
@@ -569,7 +717,10 @@ def test_openapi_names_every_error_and_there_are_no_pages_with_foreign_scripts(
     service: Service,
 ) -> None:
     paths = service.get("/openapi.json").json()["paths"]
-    assert set(paths["/v1/ocr"]["post"]["responses"]) == {"200", "413", "415", "422", "503", "504"}
+    assert set(paths["/v1/ocr"]["post"]["responses"]) == {
+        *("200", "413", "415", "422"),
+        *("500", "503", "504"),
+    }
     assert set(paths["/readyz"]["get"]["responses"]) == {"200", "503"}
     assert [service.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]
 
@@ -584,7 +735,7 @@ def test_request_above_max_waiting_is_503_with_retry_after_and_later_ones_are_re
 
     async def crowd(service: Service) -> tuple[httpx.Response, list[httpx.Response]]:
         first = asyncio.create_task(service.upload(content))
-        await appears(tmp_path / sha256(content).hexdigest())
+        await appears(tmp_path / digest_of(content))
         rest = await asyncio.gather(*(service.upload(content) for _ in range(4)))
         (tmp_path / "open").touch()
         return await first, rest
@@ -606,7 +757,7 @@ def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_rea
 ) -> None:
     pictures = [*golden_pages(), page()[::-1], page()[:, ::-1]]
     contents = [png(image) for image in pictures]
-    begun = [tmp_path / sha256(content).hexdigest() for content in contents]
+    begun = [tmp_path / digest_of(content) for content in contents]
     # Without lanes of its own, two pictures keep a process busy.
     config = config.model_copy(
         update={"timeout_s": 2.0, "engine": EngineConfig(threads=1, variant="paddle-fp32")}
@@ -645,14 +796,15 @@ def test_fault_of_the_reader_is_500_without_its_cause_and_does_not_end_the_servi
 
 def test_client_that_goes_away_is_not_read_for(config: ServeConfig, tmp_path: Path) -> None:
     contents = [png(image) for image in (*golden_pages(), page()[::-1])]
-    begun = [tmp_path / sha256(content).hexdigest() for content in contents]
+    begun = [tmp_path / digest_of(content) for content in contents]
     config = config.model_copy(update={"engine": EngineConfig(threads=1, variant="paddle-fp32")})
 
     async def crowd(service: Service) -> list[httpx.Response]:
         stay = [asyncio.create_task(service.upload(content)) for content in contents[:2]]
         for file in begun[:2]:
             await appears(file)
-        assert await service.upload_and_leave(contents[2]) == 499
+        files = {"file": ("page", contents[2])}
+        assert await service.send_and_leave("/v1/ocr", files) == 499
         (tmp_path / "open").touch()
         return await asyncio.gather(*stay)
 

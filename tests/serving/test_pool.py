@@ -12,8 +12,8 @@ import pytest
 
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ImageError
-from ocr_pipeline.inference.reader import PageText
 from ocr_pipeline.serving import pool as pools
+from ocr_pipeline.serving.messages import PageReading, ReadPage
 from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError, WorkerPool
 from ocr_pipeline.serving.process import WorkerProcess
 from tests.processes import lives
@@ -55,8 +55,13 @@ def pids(folder: Path, what: str = "started") -> list[int]:
     return [int(file.name.split("-")[1]) for file in folder.glob(f"{what}-*")]
 
 
+async def read(pool: WorkerPool, words: str, *, urgent: bool = True) -> PageReading:
+    with pool.admitted():
+        return await pool.do(ReadPage(words.encode()), urgent=urgent)
+
+
 async def width(pool: WorkerPool, words: str) -> int:
-    return (await pool.read(words.encode())).width
+    return (await read(pool, words)).text.width
 
 
 def test_each_request_gets_its_own_answer(tmp_path: Path) -> None:
@@ -69,7 +74,7 @@ def test_each_request_gets_its_own_answer(tmp_path: Path) -> None:
             ]
             assert await asyncio.gather(*asked) == list(range(1, 61))
             with pytest.raises(ImageError, match="wrong"):
-                await pool.read(b"wrong")
+                await read(pool, "wrong")
             assert pool.restarts == 0
         assert not any(map(lives, pids(tmp_path)))
 
@@ -99,7 +104,7 @@ def test_a_picture_that_ends_processes_is_given_up_and_those_beside_it_are_read(
     async def work() -> None:
         async with running(tmp_path) as pool:
             await until(lambda: pool.status == "ready")
-            asked = [width(pool, "page 1 after 0.5"), pool.read(b"die")]
+            asked = [width(pool, "page 1 after 0.5"), read(pool, "die")]
             asked += [width(pool, f"page {number} after 0.1") for number in (2, 3)]
             first, deadly, *rest = await asyncio.gather(*asked, return_exceptions=True)
             assert (first, rest) == (1, [2, 3])
@@ -114,9 +119,9 @@ def test_a_frozen_process_is_replaced_and_nothing_is_lost(tmp_path: Path) -> Non
     async def work() -> None:
         async with running(tmp_path) as pool:
             await until(lambda: pool.status == "ready")
-            asked = [pool.read(b"freeze once a"), width(pool, "page 2 after 0.1")]
+            asked = [read(pool, "freeze once a"), width(pool, "page 2 after 0.1")]
             frozen, page = await asyncio.gather(*asked)
-            assert isinstance(frozen, PageText)
+            assert isinstance(frozen, PageReading)
             assert page == 2
             assert pool.restarts == 1
         assert not any(map(lives, pids(tmp_path)))
@@ -129,7 +134,7 @@ def test_a_picture_that_is_never_done_costs_one_process_and_itself(tmp_path: Pat
         async with running(tmp_path, timeout_s=0.5) as pool:
             await until(lambda: pool.status == "ready")
             with pytest.raises(TimeoutError):
-                await pool.read(b"hang")
+                await read(pool, "hang")
             # The other place of the process goes on until then.
             assert await width(pool, "page 2 after 0") == 2
             await until(lambda: pool.restarts == 1)
@@ -159,7 +164,7 @@ def test_more_than_may_wait_are_refused_and_places_come_back(tmp_path: Path) -> 
     async def work() -> None:
         async with running(tmp_path, max_waiting=3) as pool:
             with pytest.raises(OverloadedError, match=r"not ready \(loading\)"):
-                await pool.read(b"page 1 after 0")
+                await read(pool, "page 1 after 0")
             await until(lambda: pool.status == "ready")
             asked = [width(pool, f"page {number} after 0.2") for number in range(1, 6)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -181,7 +186,7 @@ def test_models_that_vanish_end_the_service_only_after_several_tries(
     async def work() -> None:
         async with running(tmp_path, entries.works_once) as pool:
             await until(lambda: pool.status == "ready")
-            waiting = asyncio.create_task(pool.read(b"die"))
+            waiting = asyncio.create_task(read(pool, "die"))
             await until(lambda: pool.status == "failed")
             assert len(pids(tmp_path, "tried")) == 3
             assert pool.detail == "ArtifactError: the models are gone"
@@ -189,7 +194,7 @@ def test_models_that_vanish_end_the_service_only_after_several_tries(
             with pytest.raises(OverloadedError, match="no worker can be started any more"):
                 await waiting
             with pytest.raises(OverloadedError, match=r"not ready \(failed\)"):
-                await pool.read(b"page 1 after 0")
+                await read(pool, "page 1 after 0")
 
     run(work())
 
@@ -222,7 +227,7 @@ def test_a_process_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(tmp_path) as pool:
             await until(lambda: pool.status == "ready")
-            assert isinstance(await pool.read(b"babble once a"), PageText)
+            assert isinstance(await read(pool, "babble once a"), PageReading)
             assert pool.restarts == 1
             assert await width(pool, "page 2 after 0") == 2
 

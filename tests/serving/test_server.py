@@ -191,14 +191,14 @@ def test_chunked_upload_is_refused_with_413_before_its_end(server: Server) -> No
             connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
         # The last, empty chunk is never sent: a service that waits for it does not answer.
         answer = answer_on(connection)
-    assert_problem(answer, 413, "or more", f"a picture of {MAX_BYTES:,} bytes")
+    assert_problem(answer, 413, "or more", f"files of {MAX_BYTES:,} bytes")
 
 
 def test_announced_gigabyte_is_refused_with_413_before_any_of_it_is_sent(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(head_of("Content-Length: 1073741824"))
         answer = answer_on(connection)
-    assert_problem(answer, 413, "1,073,741,824 bytes", f"a picture of {MAX_BYTES:,} bytes")
+    assert_problem(answer, 413, "1,073,741,824 bytes", f"files of {MAX_BYTES:,} bytes")
 
 
 def memory_mb(pid: int, row: str) -> float:
@@ -252,7 +252,7 @@ def test_killed_and_frozen_processes_under_load_lose_and_mix_up_nothing(
             assert [answer.status_code for answer in answers] == [200] * 24
             assert [answer.json()["text"] for answer in answers] == texts * 12
         assert server.status("/livez") == 200
-    assert server.log().count("requests are read again") == 2
+    assert server.log().count("tasks are done again") == 2
     assert "was ended by SIGKILL" in server.log()
     assert "has given no sign of life for 3 s; it is killed" in server.log()
     assert "Traceback" not in server.log()

@@ -1,0 +1,50 @@
+"""What those who run the service ask it."""
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+
+from ocr_pipeline.serving.pool import WorkerPool
+from ocr_pipeline.serving.schemas import EngineFigure, ModelAnswer, Status
+
+
+def operation_routes(pool: WorkerPool) -> APIRouter:
+    """Build ``/v1/models``, ``/livez`` and ``/readyz``."""
+    router = APIRouter()
+
+    @router.get("/v1/models", summary="What is served, by which engine, and why")
+    async def models() -> dict[str, ModelAnswer]:
+        return {
+            role: ModelAnswer(
+                name=model.name,
+                task=model.task,
+                checkpoint=model.checkpoint,
+                engine=model.decision.chosen,
+                reason=model.decision.reason,
+                candidates=[EngineFigure(**asdict(c)) for c in model.decision.candidates],
+            )
+            for role, model in pool.models.items()
+        }
+
+    @router.get(
+        "/livez",
+        summary="Is it worth keeping this process?",
+        responses={503: {"model": Status, "description": "reading processes die; start it anew"}},
+    )
+    async def livez(response: Response) -> Status:
+        if pool.is_alive:
+            return Status(status="alive")
+        response.status_code = 503
+        return Status(status="failed", detail=pool.detail)
+
+    @router.get(
+        "/readyz",
+        summary="Are the models loaded and proven on their golden pictures?",
+        responses={503: {"model": Status, "description": "loading, recovering, or failed and why"}},
+    )
+    async def readyz(response: Response) -> Status:
+        if pool.status != "ready":
+            response.status_code = 503
+        return Status(status=pool.status, detail=pool.detail)
+
+    return router
