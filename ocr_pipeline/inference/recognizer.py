@@ -1,18 +1,20 @@
 """Read cut-out text lines."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ocr_pipeline.config.model import RecModelSpec
+from ocr_pipeline.inference.batching import Batcher
 from ocr_pipeline.inference.engine import Engine, LogitEngine
 from ocr_pipeline.ops.charset import Charset
 from ocr_pipeline.ops.ctc import TextLine, best_of_logits, best_of_probs, decode_best
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.resize import rec_input, rec_width
+
+_BestPath = tuple[NDArray[np.intp], NDArray[np.float32]]
+"""Of one line: best class of each time step, and its probability, both ``[T]``."""
 
 
 class Recognizer:
@@ -31,44 +33,41 @@ class Recognizer:
         self.spec = spec
         self.charset = charset
         self.batch = batch
-        self._lanes = ThreadPoolExecutor(engine.lanes, "recognize") if engine.lanes > 1 else None
+        self._batcher: Batcher[BGRImage, _BestPath] = Batcher(
+            engine.lanes, self._lines_of_width, self._best_paths
+        )
 
     def recognize(
         self, lines: Sequence[BGRImage], *, emissions: bool = False
     ) -> Sequence[TextLine]:
         """Read lines, each ``[h, w, 3]`` uint8 BGR; one result per line, in order.
 
-        Lines are batched with others of the same bucket only, so what is read on one does not
-        depend on the rest.
+        Lines are batched with others of the same bucket only, those of other threads too, so what
+        is read on one does not depend on the rest.
 
         Args:
             lines: cut out and straightened.
             emissions: say where each character was emitted, too.
         """
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for index, line in enumerate(lines):
-            buckets[rec_width(line.shape[0], line.shape[1], self.spec.image)[1]].append(index)
-        chunks = []
-        for width, indices in buckets.items():
-            most = max(1, self.batch * self.spec.image.min_width // width)
-            chunks += [(width, indices[at : at + most]) for at in range(0, len(indices), most)]
-        # The dearest first: so the lanes end at about the same time.
-        chunks.sort(key=lambda chunk: -chunk[0] * len(chunk[1]))
+        widths = [rec_width(line.shape[0], line.shape[1], self.spec.image)[1] for line in lines]
+        paths = self._batcher.compute(list(zip(widths, lines, strict=True)))
+        return [
+            decode_best(best[None], peak[None], self.charset, emissions=emissions)[0]
+            for best, peak in paths
+        ]
 
-        def read(chunk: tuple[int, list[int]]) -> list[TextLine]:
-            inputs = np.stack([rec_input(lines[index], self.spec.image) for index in chunk[1]])
-            return decode_best(*self._best(inputs), self.charset, emissions=emissions)
+    def _lines_of_width(self, width: int) -> int:
+        return max(1, self.batch * self.spec.image.min_width // width)
 
-        texts = self._lanes.map(read, chunks) if self._lanes else map(read, chunks)
-        results: dict[int, TextLine] = {}
-        for (_, indices), read_lines in zip(chunks, texts, strict=True):
-            results.update(zip(indices, read_lines, strict=True))
-        return [results[index] for index in range(len(lines))]
-
-    def _best(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    def _best_paths(self, lines: Sequence[BGRImage]) -> list[_BestPath]:
+        inputs = np.stack([rec_input(line, self.spec.image) for line in lines])
         if isinstance(self.engine, LogitEngine):
-            return self.engine.with_logits(inputs, lambda x: best_of_logits(x, self.charset))
-        return best_of_probs(self.engine.run(inputs), self.charset)
+            best, peak = self.engine.with_logits(
+                inputs, lambda logits: best_of_logits(logits, self.charset)
+            )
+        else:
+            best, peak = best_of_probs(self.engine.run(inputs), self.charset)
+        return list(zip(best, peak, strict=True))
 
     def steps(self, line: BGRImage) -> float:
         """Time steps that a line is long in the network's output, without its padding."""
