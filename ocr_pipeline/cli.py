@@ -375,6 +375,16 @@ def serve(
 
 
 @app.command()
+def key(name: Annotated[str, typer.Argument(help="of whoever gets the key")]) -> None:
+    """Make an API key for the service: its line of the keys file to stdout, itself to stderr."""
+    from ocr_pipeline.serving.keys import new_key
+
+    secret, line = new_key(name)
+    print(line)
+    _err.print(f"the key of {name}, shown this once: {secret}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def demo() -> None:
     """The whole pipeline on rendered slips: fine-tune, export, serve, read a page."""
     from ocr_pipeline.demo import run_demo

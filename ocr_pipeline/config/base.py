@@ -75,6 +75,38 @@ def load_config(
         raise ConfigError("\n".join(f"{path or 'config'}: {fault}" for fault in faults)) from None
 
 
+def overrides_from(
+    environment: Mapping[str, str], prefix: str, schema: TypeAdapter[Any]
+) -> list[str]:
+    """Return what variables of the environment set, as overrides for :func:`load_config`.
+
+    Args:
+        environment: e.g. ``os.environ``.
+        prefix: of the variables that count, e.g. ``OCR_SERVE``; two underscores stand before each
+            key: ``OCR_SERVE__ENGINE__THREADS=2`` is ``engine.threads=2``.
+        schema: adapter of the config type.
+
+    Raises:
+        ConfigError: a variable with this prefix that names no key; all of them in one message.
+    """
+    start = f"{prefix}__"
+    keys = {key.upper().replace(".", "__"): key for key in _dotted_keys(schema._type)}
+    overrides, faults = [], []
+    for name, value in environment.items():
+        if not name.upper().startswith(start):
+            continue
+        key = keys.get(name[len(start) :])
+        if key:
+            overrides.append(f"{key}={value}")
+            continue
+        close = _closest(name[len(start) :], list(keys))
+        meant = f" (did you mean {start}{close}?)" if close else ""
+        faults.append(f"environment: {name}: unknown key{meant}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return overrides
+
+
 def dump_config(config: Config, path: Path) -> None:
     """Write a config as YAML that :func:`load_config` reads back to an equal one."""
     text = yaml.safe_dump(

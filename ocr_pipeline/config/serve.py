@@ -2,9 +2,11 @@
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from ocr_pipeline.config.access import AccessConfig, PatienceConfig
 from ocr_pipeline.config.base import Config
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
+from ocr_pipeline.config.logs import LogConfig, TraceConfig
 from ocr_pipeline.config.orientation import OrientationConfig
 
 
@@ -46,3 +48,9 @@ class ServeConfig(Config):
     """Requests that may be in work or waiting; one more is answered 503 with Retry-After."""
     timeout_s: PositiveFloat = 60.0
     """A request that waited and was read for longer is answered 504, seconds."""
+    access: AccessConfig = AccessConfig()
+    """Who may ask, and how often."""
+    patience: PatienceConfig = PatienceConfig()
+    """With slow clients, and with many."""
+    logs: LogConfig = LogConfig()
+    trace: TraceConfig = TraceConfig()

@@ -154,5 +154,24 @@ class Done:
     result: Any
 
 
+@dataclass(frozen=True)
+class Logged:
+    """From a worker: a line for the log.
+
+    Attributes:
+        logger: its name.
+        level: as ``logging`` counts.
+        text: of the line.
+        trace: of an exception; else empty.
+        number: of the task that it is about, if it is about one.
+    """
+
+    logger: str
+    level: int
+    text: str
+    trace: str
+    number: int | None
+
+
 ToWorker = Work | Drop | Stop
-FromWorker = Loaded | NotLoaded | Alive | Done
+FromWorker = Loaded | NotLoaded | Alive | Done | Logged

@@ -1,0 +1,206 @@
+"""The HTTP server around the application: who is slow, or one too many, is cut off."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from ocr_pipeline.config.access import PatienceConfig
+from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.serving.metrics import Refusal
+
+_SHUTDOWN_MARGIN_S = 5
+_LINGER_S = 2.0
+_log = logging.getLogger(__name__)
+
+
+def run(app: ASGIApp, config: ServeConfig, refused: Callable[[Refusal], None]) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        app: what :func:`ocr_pipeline.serving.app.create_app` has made.
+        config: address, patience and time-outs.
+        refused: is told of connections that never became a request.
+    """
+    patience = config.patience
+
+    class Protocol(PatientProtocol):
+        def __init__(
+            self,
+            config: UvicornConfig,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(config, server_state, app_state, _loop)
+            self.patience, self.refused = patience, refused
+
+    uvicorn.run(
+        app,
+        host=config.host,
+        port=config.port,
+        http=Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the application has its own list of whom it believes
+        timeout_keep_alive=patience.idle_timeout_s,
+        # A client that never ends its upload may not keep the process alive.
+        timeout_graceful_shutdown=ceil(config.timeout_s) + _SHUTDOWN_MARGIN_S,
+    )
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 with the time limits that it lacks.
+
+    h11 and not httptools, which sets no limit to the size of headers: here it is 16 KiB, 400 above.
+    uvicorn's own ``limit_concurrency`` answers plain text without our headers, probes too.
+
+    Attributes:
+        patience: the limits.
+        refused: is told why a connection ended without a request.
+    """
+
+    patience: PatienceConfig
+    refused: Callable[[Refusal], None]
+    _head_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, unless there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.patience.max_connections:
+            self.refused("too_many_connections")
+            self.transport.write(_TOO_MANY)
+            self.transport.close()
+            return
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; those after an answer that came early count for nothing."""
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or end where the client still sends the last one."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            # Closed at once, what is still on its way would reset the answer as well.
+            _cancel(self._linger_timer)
+            self._linger_timer = self.loop.call_later(_LINGER_S, self._end_unread)
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.patience.write_timeout_s, self._abort)
+
+    def resume_writing(self) -> None:
+        """It does."""
+        super().resume_writing()
+        _cancel(self._write_timer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave no timer behind."""
+        for timer in (self._head_timer, self._linger_timer, self._write_timer):
+            _cancel(timer)
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        """One timer from the first byte to the last of the head, however the bytes trickle."""
+        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
+            _cancel(self._head_timer)
+            self._head_timer = None
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.patience.head_timeout_s, self._end_slow)
+
+    def _end_slow(self) -> None:
+        if self.conn.trailing_data[0]:  # else a browser that opened it beforehand
+            self.refused("slow_head")
+        self.transport.close()
+
+    def _end_unread(self) -> None:
+        if (self.conn.our_state, self.conn.their_state) == (h11.DONE, h11.SEND_BODY):
+            self.transport.close()
+
+    def _abort(self) -> None:
+        _log.warning("a client took nothing of its answer for %g s", self.patience.write_timeout_s)
+        self.transport.abort()
+
+
+class BodyDeadline:
+    """ASGI middleware: 408 for a body that has not come in time.
+
+    Args:
+        app: the application behind it.
+        seconds: from the head of a request to the end of its body.
+    """
+
+    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+        self.app = app
+        self.seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + self.seconds
+        is_whole = False
+
+        async def receive_in_time() -> Message:
+            nonlocal is_whole
+            if is_whole:
+                return await receive()  # waits for the client to go away
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    408,
+                    f"the body has not come within {self.seconds:g} s; send a smaller file, or "
+                    "over a faster line",
+                    {"Connection": "close"},
+                ) from None
+            is_whole = not message.get("more_body", False)
+            return message
+
+        await self.app(scope, receive_in_time, send)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def _too_many() -> bytes:
+    body = json.dumps(
+        {
+            "type": "about:blank",
+            "title": "Busy",
+            "status": 503,
+            "detail": "too many connections are open; try again in 1 s",
+        }
+    ).encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\n"
+        "Content-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Cache-Control: no-store\r\n"
+        "Retry-After: 1\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+_TOO_MANY = _too_many()
