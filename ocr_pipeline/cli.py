@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +26,7 @@ from ocr_pipeline import (
     cli_train,
     cli_weights,
 )
-from ocr_pipeline.config.base import Config, load_config
+from ocr_pipeline.config.base import Config, load_config, overrides_from
 from ocr_pipeline.errors import ConfigError, OcrPipelineError
 from ocr_pipeline.paddle_environment import set_paddle_environment
 
@@ -42,7 +41,6 @@ app.add_typer(cli_dataset.app, name="dataset")
 app.add_typer(cli_weights.app, name="weights")
 _out = Console()
 _err = Console(stderr=True)
-_SHUTDOWN_MARGIN_S = 5
 _SHOWN_CHARACTERS = 60
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="YAML file, see configs/")]
@@ -353,25 +351,22 @@ def serve(
     overrides: Overrides = None,
 ) -> None:
     """Stage 4: the HTTP service."""
-    import uvicorn
-
     from ocr_pipeline.config.serve import ServeConfig
     from ocr_pipeline.serving.app import create_app
+    from ocr_pipeline.serving.logs import configure_logs
+    from ocr_pipeline.serving.server import run
     from ocr_pipeline.stock import exported_folder
 
-    settings: ServeConfig = load_config(TypeAdapter(ServeConfig), config, overrides or [])
+    schema = TypeAdapter(ServeConfig)
+    words = [*overrides_from(os.environ, "OCR_SERVE", schema), *(overrides or [])]
+    settings: ServeConfig = load_config(schema, config, words)
     folders = {
         role: str(exported_folder(getattr(settings, role), _say_export))
         for role in ("detector", "recognizer")
     }
     service = create_app(settings.model_copy(update=folders))
-    uvicorn.run(
-        service,
-        host=settings.host,
-        port=settings.port,
-        # A client that never ends its upload may not keep the process alive.
-        timeout_graceful_shutdown=ceil(settings.timeout_s) + _SHUTDOWN_MARGIN_S,
-    )
+    configure_logs(settings.logs)
+    run(service, settings, service.state.metrics.refused)
 
 
 @app.command()

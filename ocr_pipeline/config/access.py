@@ -75,8 +75,10 @@ class PatienceConfig(Config):
     """Connections at a time; one more is answered 503 and closed."""
     head_timeout_s: PositiveFloat = 10.0
     """From the first byte, or from the opening, to the end of the headers, seconds."""
-    body_timeout_s: PositiveFloat = 120.0
+    body_timeout_s: PositiveFloat = 30.0
     """From the headers to the end of the body, seconds; then 408."""
+    body_bytes_per_s: PositiveFloat = 50_000.0
+    """For each so many bytes that have come, the body has one second more."""
     idle_timeout_s: int = Field(default=5, ge=1)
     """An open connection without a request is closed after that, seconds."""
     write_timeout_s: PositiveFloat = 60.0

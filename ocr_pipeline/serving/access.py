@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
-from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -79,15 +78,13 @@ class Access:
 
     Args:
         app: the application behind it.
-        config: keys, open paths and rate.
-
-    Raises:
-        ConfigError: the keys file cannot be used.
+        config: open paths and rate.
+        keys: that are valid; None: no key is asked for.
     """
 
-    def __init__(self, app: ASGIApp, *, config: AccessConfig) -> None:
+    def __init__(self, app: ASGIApp, *, config: AccessConfig, keys: KeyRing | None) -> None:
         self.app = app
-        self._keys = KeyRing(Path(config.keys_file)) if config.keys_file else None
+        self._keys = keys
         self._rate = RateLimit(config.rate) if config.rate else None
         self._open = (*ALWAYS_OPEN, *config.open_paths)
 

@@ -1,18 +1,23 @@
 """The application: put together here; routes, models, limits and errors live beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.routing import Mount, Route
 
 import ocr_pipeline
 from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.serving.guard import guard
 from ocr_pipeline.serving.limits import BodyLimit
+from ocr_pipeline.serving.metrics import Metrics
 from ocr_pipeline.serving.pool import WorkerPool
 from ocr_pipeline.serving.problems import HANDLERS
 from ocr_pipeline.serving.process import WorkerEntry
 from ocr_pipeline.serving.routes.operations import operation_routes
 from ocr_pipeline.serving.routes.reading import reading_routes
+from ocr_pipeline.serving.telemetry import Telemetry, open_tracing, pool_state
 from ocr_pipeline.serving.worker import run_worker
 
 
@@ -24,12 +29,17 @@ def create_app(config: ServeConfig, entry: WorkerEntry = run_worker) -> FastAPI:
         entry: what those processes run.
     """
     pool = WorkerPool(config, entry)
+    metrics = Metrics(lambda: pool_state(pool))
+    tracing = open_tracing(config.trace)
+    pool.watcher = Telemetry(metrics, tracing, keep_text=config.logs.text)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pool.start()  # and /readyz says how far they are
         yield
         await pool.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="ocr_pipeline",
@@ -41,11 +51,16 @@ def create_app(config: ServeConfig, entry: WorkerEntry = run_worker) -> FastAPI:
         redoc_url=None,
         exception_handlers=HANDLERS,
     )
+    app.state.metrics = metrics
     app.add_middleware(
         BodyLimit,
         max_bytes=config.limits.max_bytes,
         routes={"/v1/ocr/batch": config.batch.max_bytes},
     )
-    app.include_router(reading_routes(pool, config))
-    app.include_router(operation_routes(pool))
+    routers = (reading_routes(pool, config), operation_routes(pool, metrics))
+    paths = {"/openapi.json"}
+    for router in routers:
+        app.include_router(router)
+        paths.update(route.path for route in router.routes if isinstance(route, Route | Mount))
+    guard(app, config, metrics, tracing, paths)
     return app

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from ocr_pipeline.serving.messages import Logged
 _MOST_WAITING = 10_000
 _CLOSE_S = 5.0
 _FILE_MODE = 0o640
+task_number: ContextVar[int | None] = ContextVar("task_number", default=None)
+"""In a worker: of the task that this thread does."""
 
 
 class _Target(Protocol):
@@ -201,12 +204,10 @@ class ToService(logging.Handler):
         """Send a record."""
         try:
             trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
-            message = Logged(
-                record.name, record.levelno, record.getMessage(), trace or record.exc_text or ""
-            )
+            text = record.getMessage()
         except Exception:  # noqa: BLE001  (a record that cannot be formatted breaks no request)
-            message = Logged(record.name, record.levelno, str(record.msg), "")
-        self._say(message)
+            text, trace = str(record.msg), ""
+        self._say(Logged(record.name, record.levelno, text, trace, task_number.get()))
 
 
 def configure_logs(config: LogConfig) -> DroppingHandler:
@@ -234,8 +235,8 @@ def configure_worker_logs(config: LogConfig, say: Callable[[Logged], None]) -> N
     _replace_handlers(ToService(say), config.level)
 
 
-def relay(message: Logged, pid: int) -> None:
-    """In the service: log what a worker has said."""
+def relay(message: Logged, pid: int, request_id: str) -> None:
+    """In the service: log what a worker has said, about this request if it is about one."""
     logger = logging.getLogger(message.logger)
     if logger.isEnabledFor(message.level):
         values = {
@@ -244,7 +245,7 @@ def relay(message: Logged, pid: int) -> None:
             "levelname": logging.getLevelName(message.level),
             "msg": message.text,
             "exc_text": message.trace or None,
-            "fields": {"worker": pid},
+            "fields": {"worker": pid, **({"request_id": request_id} if request_id else {})},
         }
         logger.handle(logging.makeLogRecord(values))
 

@@ -22,10 +22,10 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 Refusal = Literal[
     "busy",
     "client_gone",
+    "fault",
     "invalid",
     "key",
     "not_found",
-    "not_ready",
     "rate",
     "slow_body",
     "slow_head",
@@ -34,6 +34,7 @@ Refusal = Literal[
     "too_many_connections",
     "unreadable",
     "unsupported",
+    "worker_lost",
 ]
 """Why a request got no text."""
 _REQUEST_S = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -130,9 +131,10 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._request_s.labels(route).observe(seconds)
 
-    def refused(self, reason: Refusal) -> None:
-        """A request, a file of one or a connection got no text."""
-        self._refusals.labels(reason).inc()
+    def refused(self, reasons: Mapping[Refusal, int]) -> None:
+        """So many requests, files of one or connections got no text, by reason."""
+        for reason, times in reasons.items():
+            self._refusals.labels(reason).inc(times)
 
     def waited(self, seconds: float) -> None:
         """A task was handed to a worker so long after it was asked for."""

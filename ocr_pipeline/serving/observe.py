@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Collection
 
 import structlog
@@ -13,11 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ocr_pipeline.serving.access import client_of
 from ocr_pipeline.serving.metrics import Metrics, Refusal
 from ocr_pipeline.serving.problems import problem_response
-from ocr_pipeline.serving.records import RequestRecord, set_current_record
+from ocr_pipeline.serving.records import (
+    QUIET,
+    RequestRecord,
+    method_of,
+    recorded,
+    route_of,
+)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
-_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 _GONE = 499
 _REFUSALS: dict[int, Refusal] = {
     400: "invalid",
@@ -27,9 +32,10 @@ _REFUSALS: dict[int, Refusal] = {
     408: "slow_body",
     413: "too_large",
     415: "unsupported",
-    422: "unreadable",
+    422: "invalid",
     429: "rate",
     _GONE: "client_gone",
+    500: "fault",
     503: "busy",
     504: "timeout",
 }
@@ -61,8 +67,8 @@ class Observe:
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
-        set_current_record(exchange.record)
-        with structlog.contextvars.bound_contextvars(request_id=exchange.record.request_id):
+        bound = structlog.contextvars.bound_contextvars(request_id=exchange.record.request_id)
+        with recorded(exchange.record), bound:
             try:
                 await self.app(scope, exchange.receive, exchange.send)
             except Exception:
@@ -80,12 +86,11 @@ class Observe:
         record, scope = exchange.record, exchange.scope
         status = _GONE if exchange.status is None else exchange.status
         seconds = time.monotonic() - exchange.began
-        route, method = self._route(scope), scope["method"]
-        method = method if method in _METHODS else "OTHER"
+        route, method = route_of(scope, self.paths), method_of(scope)
         self.metrics.request(route, method, status, seconds)
-        refusal = record.refusal or _REFUSALS.get(status)
-        if refusal:
-            self.metrics.refused(refusal)
+        # A task that failed says more than the status does; and a batch is answered 200.
+        failures = record.failures or Counter([_REFUSALS[status]] if status in _REFUSALS else [])
+        self.metrics.refused(failures)
         fields = {
             "method": method,
             "route": route,
@@ -96,20 +101,13 @@ class Observe:
             "client": client_of(scope),
             "key": record.key,
             "pages": record.pages,
-            "refusal": refusal,
+            "refused": dict(failures) or None,
             "trace_id": record.trace_id or None,
             "text": record.texts or None,
         }
-        level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
+        level = logging.DEBUG if route in QUIET and status < 500 else logging.INFO
         known = {name: value for name, value in fields.items() if value is not None}
         _log.log(level, "request", extra={"fields": known})
-
-    def _route(self, scope: Scope) -> str:
-        path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
-        if path in self.paths:
-            return path
-        below = [p for p in self.paths if p != "/" and path.startswith(f"{p}/")]
-        return max(below, key=len) if below else "other"
 
 
 class _Exchange:

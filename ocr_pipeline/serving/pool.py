@@ -2,25 +2,29 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.serving.logs import relay
 from ocr_pipeline.serving.messages import (
     Done,
     Drop,
     Failed,
     FromWorker,
     Loaded,
+    Logged,
     NotLoaded,
     ServedModel,
     Task,
     Work,
 )
 from ocr_pipeline.serving.process import WorkerEntry, WorkerProcess
+from ocr_pipeline.serving.records import current_record
 from ocr_pipeline.serving.turns import Turns
 from ocr_pipeline.serving.worker import run_worker
 
@@ -39,6 +43,28 @@ class WorkerLostError(Exception):
     """The process that read a picture ended, and the one that read it alone after that, too."""
 
 
+@dataclass(frozen=True)
+class TaskTimes:
+    """When what happened to a task, ``time.monotonic()``.
+
+    Attributes:
+        asked_s: it was asked for.
+        handed_s: a worker first got it; None: none did.
+        ended_s: it was answered, or given up.
+    """
+
+    asked_s: float
+    handed_s: float | None
+    ended_s: float
+
+
+class Watcher(Protocol):
+    """Wants to know what the pool does."""
+
+    def ended(self, task: Task[Any], times: TaskTimes, outcome: Any) -> None:
+        """A task has ended with this result or exception; called in the context of its asker."""
+
+
 @dataclass(eq=False)
 class _Job:
     """One task.
@@ -49,6 +75,9 @@ class _Job:
         urgent: somebody waits for it and does nothing else.
         deadline: time of the loop after which nobody waits for it.
         answer: what its client waits for.
+        request_id: of the request that it is for; empty where it is for none.
+        asked_s: when it was asked for, ``time.monotonic()``.
+        handed_s: when a worker first got it.
         alone: a process ended while it was read there: the next one reads nothing beside it.
     """
 
@@ -57,6 +86,9 @@ class _Job:
     urgent: bool
     deadline: float
     answer: "asyncio.Future[Any]"
+    request_id: str
+    asked_s: float = field(default_factory=time.monotonic)
+    handed_s: float | None = None
     alone: bool = False
 
 
@@ -99,12 +131,14 @@ class WorkerPool:
         detail: why it failed.
         models: that are served, by role; empty before they have loaded.
         restarts: processes that were replaced.
+        watcher: is told of each task that has ended.
     """
 
     def __init__(self, config: ServeConfig, entry: WorkerEntry = run_worker) -> None:
         self.detail = ""
         self.models: Mapping[str, ServedModel] = {}
         self.restarts = 0
+        self.watcher: Watcher | None = None
         self._config = config
         self._entry = entry
         self._failed = False
@@ -128,6 +162,22 @@ class WorkerPool:
     def is_alive(self) -> bool:
         """False once processes that had worked before cannot be started any more."""
         return not (self._failed and self.models)
+
+    @property
+    def queued(self) -> int:
+        """Tasks that wait for a process."""
+        return len(self._queue)
+
+    @property
+    def loaded(self) -> int:
+        """Processes that have loaded their models."""
+        return sum(place.places > 0 for place in self._places)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process id by place, of those that run."""
+        processes = {number: place.process for number, place in enumerate(self._places)}
+        return {number: process.pid for number, process in processes.items() if process}
 
     def start(self) -> None:
         """Start the processes and watch them; call it inside the event loop."""
@@ -170,15 +220,25 @@ class WorkerPool:
             raise OverloadedError("no worker can be started any more")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.timeout_s
-        job = _Job(next(self._numbers), task, urgent, deadline, loop.create_future())
+        record = current_record()
+        request_id = record.request_id if record else ""
+        job = _Job(next(self._numbers), task, urgent, deadline, loop.create_future(), request_id)
         self._queue.append(job)
         self._feed()
+        outcome: Any = None
         try:
             async with asyncio.timeout_at(deadline):
-                result: ResultT = await job.answer
+                outcome = await job.answer
+                result: ResultT = outcome
                 return result
+        except Exception as error:
+            outcome = error
+            raise
         finally:
             self._withdraw(job)
+            if self.watcher is not None:
+                times = TaskTimes(job.asked_s, job.handed_s, time.monotonic())
+                self.watcher.ended(task, times, outcome)
 
     async def close(self) -> None:
         """End all processes."""
@@ -198,6 +258,7 @@ class WorkerPool:
                 if not place.takes(job) or place.process is None:
                     return
                 place.jobs[job.number] = job
+                job.handed_s = job.handed_s or time.monotonic()
                 left_s = job.deadline - asyncio.get_running_loop().time()
                 place.process.send(Work(job.number, job.task, left_s))
             self._queue.take()
@@ -229,6 +290,9 @@ class WorkerPool:
             self.detail = message.reason
             # The first time nothing is there to fall back on, and what is wrong stays wrong.
             self._failed = self._failed or not self.models
+        elif isinstance(message, Logged) and place.process is not None:
+            about = place.jobs.get(message.number or 0)
+            relay(message, place.process.pid, about.request_id if about else "")
         elif isinstance(message, Done):
             job = place.jobs.pop(message.number, None)
             if job is not None:

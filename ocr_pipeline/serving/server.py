@@ -3,29 +3,48 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import ceil
+from types import FrameType
 from typing import Any
 
 import h11
 import uvicorn
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from ocr_pipeline.config.access import PatienceConfig
 from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.errors import ConfigError
 from ocr_pipeline.serving.metrics import Refusal
 
 _SHUTDOWN_MARGIN_S = 5
 _LINGER_S = 2.0
+Refused = Callable[[Mapping[Refusal, int]], None]
+"""Is told how many connections ended without an answer of the application, by reason."""
 _log = logging.getLogger(__name__)
 
 
-def run(app: ASGIApp, config: ServeConfig, refused: Callable[[Refusal], None]) -> None:
-    """Serve until a signal ends it.
+def run(app: ASGIApp, config: ServeConfig, refused: Refused) -> None:
+    """Serve until a signal ends it; see :func:`uvicorn_config`. To be called in the main thread.
+
+    Raises:
+        ConfigError: it could not begin.
+    """
+    signal.signal(signal.SIGTERM, _end_by)
+    server = uvicorn.Server(uvicorn_config(app, config, refused))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise ConfigError(f"{config.host}:{config.port}: the service did not start; see its log")
+
+
+def uvicorn_config(app: ASGIApp, config: ServeConfig, refused: Refused) -> uvicorn.Config:
+    """Say how uvicorn is to serve.
 
     Args:
         app: what :func:`ocr_pipeline.serving.app.create_app` has made.
@@ -37,7 +56,7 @@ def run(app: ASGIApp, config: ServeConfig, refused: Callable[[Refusal], None]) -
     class Protocol(PatientProtocol):
         def __init__(
             self,
-            config: UvicornConfig,
+            config: uvicorn.Config,
             server_state: ServerState,
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
@@ -45,7 +64,7 @@ def run(app: ASGIApp, config: ServeConfig, refused: Callable[[Refusal], None]) -
             super().__init__(config, server_state, app_state, _loop)
             self.patience, self.refused = patience, refused
 
-    uvicorn.run(
+    return uvicorn.Config(
         app,
         host=config.host,
         port=config.port,
@@ -61,6 +80,13 @@ def run(app: ASGIApp, config: ServeConfig, refused: Callable[[Refusal], None]) -
     )
 
 
+def _end_by(number: int, _frame: FrameType | None) -> None:
+    """uvicorn has ended in order and sends itself the signal again: the last lines are written."""
+    logging.shutdown()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 class PatientProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 with the time limits that it lacks.
 
@@ -73,7 +99,7 @@ class PatientProtocol(H11Protocol):
     """
 
     patience: PatienceConfig
-    refused: Callable[[Refusal], None]
+    refused: Refused
     _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -82,7 +108,7 @@ class PatientProtocol(H11Protocol):
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.patience.max_connections:
-            self.refused("too_many_connections")
+            self.refused({"too_many_connections": 1})
             self.transport.write(_TOO_MANY)
             self.transport.close()
             return
@@ -127,7 +153,7 @@ class PatientProtocol(H11Protocol):
 
     def _end_slow(self) -> None:
         if self.conn.trailing_data[0]:  # else a browser that opened it beforehand
-            self.refused("slow_head")
+            self.refused({"slow_head": 1})
         self.transport.close()
 
     def _end_unread(self) -> None:
@@ -140,26 +166,28 @@ class PatientProtocol(H11Protocol):
 
 
 class BodyDeadline:
-    """ASGI middleware: 408 for a body that has not come in time.
+    """ASGI middleware: 408 for a body that comes too slowly.
+
+    It has ``body_timeout_s``, and one second more for each ``body_bytes_per_s`` that have come.
 
     Args:
         app: the application behind it.
-        seconds: from the head of a request to the end of its body.
+        patience: these two.
     """
 
-    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, patience: PatienceConfig) -> None:
         self.app = app
-        self.seconds = seconds
+        self.patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        deadline = asyncio.get_running_loop().time() + self.seconds
+        deadline = asyncio.get_running_loop().time() + self.patience.body_timeout_s
         is_whole = False
 
         async def receive_in_time() -> Message:
-            nonlocal is_whole
+            nonlocal deadline, is_whole
             if is_whole:
                 return await receive()  # waits for the client to go away
             try:
@@ -168,10 +196,10 @@ class BodyDeadline:
             except TimeoutError:
                 raise HTTPException(
                     408,
-                    f"the body has not come within {self.seconds:g} s; send a smaller file, or "
-                    "over a faster line",
+                    "the body comes too slowly; send a smaller file, or over a faster line",
                     {"Connection": "close"},
                 ) from None
+            deadline += len(message.get("body", b"")) / self.patience.body_bytes_per_s
             is_whole = not message.get("more_body", False)
             return message
 

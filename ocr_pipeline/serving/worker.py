@@ -24,6 +24,7 @@ from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.inference.reader import OcrReader
 from ocr_pipeline.ops.decode import BGRImage, decode_image
 from ocr_pipeline.paddle_environment import set_paddle_environment
+from ocr_pipeline.serving.logs import configure_worker_logs, task_number
 from ocr_pipeline.serving.messages import (
     Alive,
     Done,
@@ -60,6 +61,7 @@ def run_worker(connection: Connection, config: ServeConfig) -> None:
     """
     set_paddle_environment()
     voice = _Voice(connection)
+    configure_worker_logs(config.logs, voice.say)
     try:
         _ignore_signals()
         reader, models = _load(config)
@@ -191,6 +193,7 @@ class _Desk:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _work(self, work: Work, deadline: float) -> None:
+        task_number.set(work.number)
         result: Any = Failed(None)
         if work.number not in self._dropped and time.monotonic() < deadline:
             try:

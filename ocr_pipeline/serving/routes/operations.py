@@ -3,13 +3,15 @@
 from dataclasses import asdict
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
+from ocr_pipeline.serving.metrics import CONTENT_TYPE, Metrics
 from ocr_pipeline.serving.pool import WorkerPool
 from ocr_pipeline.serving.schemas import EngineFigure, ModelAnswer, Status
 
 
-def operation_routes(pool: WorkerPool) -> APIRouter:
-    """Build ``/v1/models``, ``/livez`` and ``/readyz``."""
+def operation_routes(pool: WorkerPool, metrics: Metrics) -> APIRouter:
+    """Build ``/v1/models``, ``/livez``, ``/readyz`` and ``/metrics``."""
     router = APIRouter()
 
     @router.get("/v1/models", summary="What is served, by which engine, and why")
@@ -46,5 +48,14 @@ def operation_routes(pool: WorkerPool) -> APIRouter:
         if pool.status != "ready":
             response.status_code = 503
         return Status(status=pool.status, detail=pool.detail)
+
+    @router.get(
+        "/metrics",
+        summary="Figures for Prometheus",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
+    )
+    async def figures() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     return router
