@@ -61,6 +61,7 @@ def create_app(config: ServeConfig, entry: WorkerEntry = run_worker) -> FastAPI:
     paths = {"/openapi.json"}
     for router in routers:
         app.include_router(router)
-        paths.update(route.path for route in router.routes if isinstance(route, Route | Mount))
+        paths.update(route.path for route in router.routes if isinstance(route, Route))
+        paths.update(f"{mount.path}/*" for mount in router.routes if isinstance(mount, Mount))
     guard(app, config, metrics, tracing, paths)
     return app

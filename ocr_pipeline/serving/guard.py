@@ -37,7 +37,7 @@ def guard(
         config: what they are to be like.
         metrics: is told of each request.
         tracing: makes a span for each; None: nobody wants one.
-        paths: of the routes and mounts.
+        paths: of the routes, ``*`` at the end: and below.
 
     Raises:
         ConfigError: the keys file cannot be used.

@@ -166,6 +166,8 @@ class DroppingHandler(logging.Handler):
             except OSError as error:
                 self._not_written += 1
                 self._tell_failing(error)
+            finally:
+                self._lines.task_done()
 
     def _tell_dropped(self) -> None:
         dropped = self.dropped

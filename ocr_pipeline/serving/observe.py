@@ -53,8 +53,8 @@ class Observe:
     Args:
         app: the application behind it.
         metrics: is told of each request.
-        paths: of the routes and mounts; any other is ``other`` in logs and figures, since paths
-            that clients think of have no end.
+        paths: of the routes, ``*`` at the end: and below; any other is ``other`` in logs and
+            figures, since paths that clients think of have no end.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, paths: Collection[str]) -> None:

@@ -61,9 +61,9 @@ def method_of(scope: Scope) -> str:
 
 
 def route_of(scope: Scope, paths: AbstractSet[str]) -> str:
-    """The one of these routes and mounts that a request is for; else ``other``."""
+    """The one of these paths that a request is for, ``*`` at the end: or below; else ``other``."""
     path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
     if path in paths:
         return path
-    below = [known for known in paths if known != "/" and path.startswith(f"{known}/")]
+    below = [known for known in paths if known.endswith("*") and path.startswith(known[:-1])]
     return max(below, key=len) if below else "other"

@@ -99,7 +99,7 @@ class TraceRequests:
     Args:
         app: the application behind it.
         tracing: makes the spans.
-        paths: of the routes and mounts; a span has no other path in its name.
+        paths: of the routes, ``*`` at the end: and below; a span has no other path in its name.
     """
 
     def __init__(self, app: ASGIApp, *, tracing: Tracing, paths: Collection[str]) -> None:
