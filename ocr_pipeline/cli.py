@@ -357,14 +357,18 @@ def serve(
     from ocr_pipeline.serving.server import run
     from ocr_pipeline.stock import exported_folder
 
-    schema = TypeAdapter(ServeConfig)
-    words = [*overrides_from(os.environ, "OCR_SERVE", schema), *(overrides or [])]
-    settings: ServeConfig = load_config(schema, config, words)
-    folders = {
-        role: str(exported_folder(getattr(settings, role), _say_export))
-        for role in ("detector", "recognizer")
-    }
-    service = create_app(settings.model_copy(update=folders))
+    def read_config() -> ServeConfig:
+        schema = TypeAdapter(ServeConfig)
+        words = [*overrides_from(os.environ, "OCR_SERVE", schema), *(overrides or [])]
+        settings = load_config(schema, config, words)
+        folders = {
+            role: str(exported_folder(getattr(settings, role), _say_export))
+            for role in ("detector", "recognizer")
+        }
+        return settings.model_copy(update=folders)
+
+    settings = read_config()
+    service = create_app(settings, reread=read_config)
     configure_logs(settings.logs)
     run(service, settings, service.state.metrics.refused)
 

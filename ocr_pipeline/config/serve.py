@@ -44,6 +44,9 @@ class ServeConfig(Config):
     """A process that has not loaded its models by then is replaced, seconds."""
     silence_s: PositiveFloat = 10.0
     """A process without a sign of life for so long is replaced, seconds; it gives one a second."""
+    worker_mb: PositiveInt | None = 4000
+    """A process that has grown above it while it read is replaced by a fresh one, which loads
+    beside it, MB; null: never."""
     max_waiting: PositiveInt = 16
     """Requests that may be in work or waiting; one more is answered 503 with Retry-After."""
     timeout_s: PositiveFloat = 60.0

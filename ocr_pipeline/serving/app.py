@@ -1,7 +1,7 @@
 """The application: put together here; routes, models, limits and errors live beside it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -15,18 +15,24 @@ from ocr_pipeline.serving.metrics import Metrics
 from ocr_pipeline.serving.pool import WorkerPool
 from ocr_pipeline.serving.problems import HANDLERS
 from ocr_pipeline.serving.process import WorkerEntry
+from ocr_pipeline.serving.reload import reloading
 from ocr_pipeline.serving.routes.operations import operation_routes
 from ocr_pipeline.serving.routes.reading import reading_routes
 from ocr_pipeline.serving.telemetry import Telemetry, open_tracing, pool_state
 from ocr_pipeline.serving.worker import run_worker
 
 
-def create_app(config: ServeConfig, entry: WorkerEntry = run_worker) -> FastAPI:
+def create_app(
+    config: ServeConfig,
+    entry: WorkerEntry = run_worker,
+    reread: Callable[[], ServeConfig] | None = None,
+) -> FastAPI:
     """Build the service; models load when it starts, in processes of their own.
 
     Args:
         config: ``detector`` and ``recognizer`` are folders of exported models here.
         entry: what those processes run.
+        reread: gives the config as it is now; on SIGHUP its models are gone over to.
     """
     pool = WorkerPool(config, entry)
     metrics = Metrics(lambda: pool_state(pool))
@@ -36,7 +42,8 @@ def create_app(config: ServeConfig, entry: WorkerEntry = run_worker) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pool.start()  # and /readyz says how far they are
-        yield
+        with reloading(pool, config, reread):
+            yield
         await pool.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)

@@ -23,10 +23,25 @@ class PageReading:
     Attributes:
         text: of the page.
         picture: the upright page as it was read, a JPEG file; None where it was not asked for.
+        models: name and checkpoint of those that read it, by role.
     """
 
     text: PageText
     picture: bytes | None
+    models: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LinesReading:
+    """What was read on cut-out lines.
+
+    Attributes:
+        lines: in the order of the task; an error where one is no picture.
+        models: as of a page.
+    """
+
+    lines: list[OrientedLine | ImageError]
+    models: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class ReadPage(Task[PageReading]):
 
 
 @dataclass(frozen=True)
-class ReadLines(Task[list[OrientedLine | ImageError]]):
+class ReadLines(Task[LinesReading]):
     """Read cut-out lines; one that is no picture does not sink the others.
 
     Attributes:
@@ -97,6 +112,11 @@ class ServedModel:
     task: str
     checkpoint: str
     decision: Decision
+
+    @property
+    def label(self) -> str:
+        """Name and beginning of the checkpoint."""
+        return f"{self.name} ({self.checkpoint[:12]})"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -17,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 import ocr_pipeline
 from ocr_pipeline.serving.logs import dropped_lines
+from ocr_pipeline.serving.process import resident_bytes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 Refusal = Literal[
@@ -200,7 +200,7 @@ class _State:
         )
         names = {"service": os.getpid(), **{f"worker-{n}": pid for n, pid in state.pids.items()}}
         for name, pid in names.items():
-            resident = _resident_bytes(pid)
+            resident = resident_bytes(pid)
             if resident is not None:
                 memory.add_metric((name,), resident)
         yield memory
@@ -213,11 +213,3 @@ class _State:
                 "recognizer": state.models.get("recognizer", ""),
             },
         )
-
-
-def _resident_bytes(pid: int) -> int | None:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):  # it has just ended, or the system has no /proc
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

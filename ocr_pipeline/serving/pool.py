@@ -5,11 +5,12 @@ import logging
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, Protocol, TypeVar
 
 from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.serving.jobs import Job, TaskTimes, Worker
 from ocr_pipeline.serving.logs import relay
 from ocr_pipeline.serving.messages import (
     Done,
@@ -21,9 +22,8 @@ from ocr_pipeline.serving.messages import (
     NotLoaded,
     ServedModel,
     Task,
-    Work,
 )
-from ocr_pipeline.serving.process import WorkerEntry, WorkerProcess
+from ocr_pipeline.serving.process import WorkerEntry, WorkerProcess, resident_bytes
 from ocr_pipeline.serving.records import current_record
 from ocr_pipeline.serving.turns import Turns
 from ocr_pipeline.serving.worker import run_worker
@@ -31,6 +31,8 @@ from ocr_pipeline.serving.worker import run_worker
 _WATCH_EVERY_S = 0.5
 _MOST_PAUSE_S = 30.0
 _GIVE_UP_AFTER = 5
+_RECYCLED_AFTER = 200
+"""Tasks; a worker that is as large before has its size from its models."""
 _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
@@ -43,19 +45,8 @@ class WorkerLostError(Exception):
     """The process that read a picture ended, and the one that read it alone after that, too."""
 
 
-@dataclass(frozen=True)
-class TaskTimes:
-    """When what happened to a task, ``time.monotonic()``.
-
-    Attributes:
-        asked_s: it was asked for.
-        handed_s: a worker first got it; None: none did.
-        ended_s: it was answered, or given up.
-    """
-
-    asked_s: float
-    handed_s: float | None
-    ended_s: float
+class ReloadError(Exception):
+    """Models were not taken over; the message says why."""
 
 
 class Watcher(Protocol):
@@ -66,57 +57,18 @@ class Watcher(Protocol):
 
 
 @dataclass(eq=False)
-class _Job:
-    """One task.
-
-    Attributes:
-        number: of the task.
-        task: what to do.
-        urgent: somebody waits for it and does nothing else.
-        deadline: time of the loop after which nobody waits for it.
-        answer: what its client waits for.
-        request_id: of the request that it is for; empty where it is for none.
-        asked_s: when it was asked for, ``time.monotonic()``.
-        handed_s: when a worker first got it.
-        alone: a process ended while it was read there: the next one reads nothing beside it.
-    """
-
-    number: int
-    task: Task[Any]
-    urgent: bool
-    deadline: float
-    answer: "asyncio.Future[Any]"
-    request_id: str
-    asked_s: float = field(default_factory=time.monotonic)
-    handed_s: float | None = None
-    alone: bool = False
-
-
-@dataclass(eq=False)
 class _Place:
-    """Where a worker stands; the process in it changes, the place stays.
+    """Where a worker stands; the worker changes, the place stays.
 
     Attributes:
-        process: None between two of them.
-        places: tasks that keep it busy; 0 until it has loaded.
-        jobs: handed to it and not yet answered, by number.
-        failures: processes in a row that ended before they had loaded.
-        started: time of the loop.
-        ending: it was told to end, or is being killed: nothing more is handed to it.
+        worker: None between two of them.
+        successor: loads, to take the worker's place once it has.
+        failures: workers in a row that ended before they had loaded.
     """
 
-    process: WorkerProcess | None = None
-    places: int = 0
-    jobs: dict[int, _Job] = field(default_factory=dict)
+    worker: Worker | None = None
+    successor: Worker | None = None
     failures: int = 0
-    started: float = 0.0
-    ending: bool = False
-
-    def takes(self, job: _Job) -> bool:
-        """Whether this job may be handed to it now."""
-        if self.process is None or self.ending or len(self.jobs) >= self.places:
-            return False
-        return not self.jobs or not (job.alone or any(j.alone for j in self.jobs.values()))
 
 
 class WorkerPool:
@@ -130,7 +82,8 @@ class WorkerPool:
         status: loading; ready; recovering: it was ready, and no process is now; failed.
         detail: why it failed.
         models: that are served, by role; empty before they have loaded.
-        restarts: processes that were replaced.
+        restarts: processes that had died or were killed.
+        recycled: processes that were replaced because they had grown.
         watcher: is told of each task that has ended.
     """
 
@@ -138,14 +91,17 @@ class WorkerPool:
         self.detail = ""
         self.models: Mapping[str, ServedModel] = {}
         self.restarts = 0
+        self.recycled = 0
         self.watcher: Watcher | None = None
         self._config = config
         self._entry = entry
         self._failed = False
         self._closing = False
+        self._reloading = False
         self._admitted = 0
         self._numbers = count(1)
-        self._queue: Turns[_Job] = Turns()
+        self._workers: set[Worker] = set()
+        self._queue: Turns[Job] = Turns()
         self._places = [_Place() for _ in range(config.workers)]
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -154,7 +110,7 @@ class WorkerPool:
         """See the class."""
         if self._failed:
             return "failed"
-        if any(place.places for place in self._places):
+        if self.loaded:
             return "ready"
         return "recovering" if self.models else "loading"
 
@@ -171,13 +127,16 @@ class WorkerPool:
     @property
     def loaded(self) -> int:
         """Processes that have loaded their models."""
-        return sum(place.places > 0 for place in self._places)
+        return sum(place.worker is not None and place.worker.places > 0 for place in self._places)
 
     @property
     def pids(self) -> dict[int, int]:
         """Process id by place, of those that run."""
-        processes = {number: place.process for number, place in enumerate(self._places)}
-        return {number: process.pid for number, process in processes.items() if process}
+        return {
+            number: place.worker.process.pid
+            for number, place in enumerate(self._places)
+            if place.worker is not None
+        }
 
     def start(self) -> None:
         """Start the processes and watch them; call it inside the event loop."""
@@ -222,7 +181,7 @@ class WorkerPool:
         deadline = loop.time() + self._config.timeout_s
         record = current_record()
         request_id = record.request_id if record else ""
-        job = _Job(next(self._numbers), task, urgent, deadline, loop.create_future(), request_id)
+        job = Job(next(self._numbers), task, urgent, deadline, loop.create_future(), request_id)
         self._queue.append(job)
         self._feed()
         outcome: Any = None
@@ -240,82 +199,157 @@ class WorkerPool:
                 times = TaskTimes(job.asked_s, job.handed_s, time.monotonic())
                 self.watcher.ended(task, times, outcome)
 
+    async def reload(self, config: ServeConfig) -> None:
+        """Go over to other models, one place after the other, while the old ones read on.
+
+        A worker with the new ones is started beside the old one, which gets nothing more once the
+        new one has loaded and proven them.
+
+        Args:
+            config: as at the start; the number of workers stays.
+
+        Raises:
+            ReloadError: the new models cannot be served, and why; the old ones are, as before.
+        """
+        if self._reloading:
+            raise ReloadError("models are being loaded already; try again once they are")
+        self._reloading = True
+        old, changed = self._config, []
+        try:
+            for place in self._places:
+                await self._replace(place, config)
+                self._config = config  # also of a worker that is started after a crash
+                changed.append(place)
+        except ReloadError:
+            self._config = old
+            for place in changed:
+                await self._replace(place, old)
+            raise
+        finally:
+            self._reloading = False
+
     async def close(self) -> None:
         """End all processes."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
-        running = [place for place in self._places if place.process is not None]
-        for place in running:
-            place.ending = True
-        await asyncio.gather(*(place.process.stop() for place in running if place.process))
+        workers = [*self._workers]
+        for worker in workers:
+            worker.ending = True
+        await asyncio.gather(*(worker.process.stop() for worker in workers))
 
     def _feed(self) -> None:
         """Hand waiting jobs, in their order, to the processes that have the least to do."""
         while (job := self._queue.first()) is not None:
             if not job.answer.done():
-                place = min(self._places, key=lambda place: (not place.takes(job), len(place.jobs)))
-                if not place.takes(job) or place.process is None:
+                able = [p.worker for p in self._places if p.worker and p.worker.takes(job)]
+                if not able:
                     return
-                place.jobs[job.number] = job
-                job.handed_s = job.handed_s or time.monotonic()
-                left_s = job.deadline - asyncio.get_running_loop().time()
-                place.process.send(Work(job.number, job.task, left_s))
+                min(able, key=lambda worker: len(worker.jobs)).hand(job)
             self._queue.take()
 
-    def _withdraw(self, job: _Job) -> None:
+    def _withdraw(self, job: Job) -> None:
         """Its client has its answer, or is gone."""
-        for place in self._places:
-            if job.number in place.jobs and place.process is not None:
-                place.process.send(Drop(job.number))
+        for worker in self._workers:
+            if job.number in worker.jobs:
+                worker.process.send(Drop(job.number))
         self._queue.discard(job)
 
-    def _start_one(self, place: _Place) -> None:
-        place.started = asyncio.get_running_loop().time()
-        place.places, place.ending = 0, False
-        place.process = WorkerProcess(
-            self._entry,
-            self._config,
-            on_message=lambda _, message: self._hear(place, message),
-            on_end=lambda process: self._ended(place, process),
-        )
+    def _employ(self, place: _Place, config: ServeConfig) -> Worker:
+        """Start a process that loads the models of a configuration.
 
-    def _hear(self, place: _Place, message: FromWorker) -> None:
+        Raises:
+            OSError: there is no room for one.
+        """
+        worker: Worker
+
+        def hear(_: WorkerProcess, message: FromWorker) -> None:
+            self._hear(place, worker, message)
+
+        def ended(_: WorkerProcess) -> None:
+            self._ended(place, worker)
+
+        loop = asyncio.get_running_loop()
+        process = WorkerProcess(self._entry, config, on_message=hear, on_end=ended)
+        worker = Worker(process, config, loop.time(), loop.create_future())
+        self._workers.add(worker)
+        return worker
+
+    async def _replace(self, place: _Place, config: ServeConfig) -> None:
+        """Start a worker beside the one of a place, which it takes over once it has loaded.
+
+        Raises:
+            ReloadError: it could not be started, or did not load; the place is as it was.
+        """
+        try:
+            place.successor = self._employ(place, config)
+        except OSError as error:
+            raise ReloadError(f"no worker can be started: {error}") from None
+        await place.successor.loaded
+
+    def _hear(self, place: _Place, worker: Worker, message: FromWorker) -> None:
         if isinstance(message, Loaded):
-            self.models = message.models
-            place.places, place.failures = message.places, 0
-            self._feed()
+            worker.places = message.places
+            self._has_loaded(place, worker, message.models)
         elif isinstance(message, NotLoaded):
             _log.error("models not loaded: %s%s", message.reason, f"\n{message.trace}".rstrip())
-            self.detail = message.reason
-            # The first time nothing is there to fall back on, and what is wrong stays wrong.
-            self._failed = self._failed or not self.models
-        elif isinstance(message, Logged) and place.process is not None:
-            about = place.jobs.get(message.number or 0)
-            relay(message, place.process.pid, about.request_id if about else "")
+            worker.refusal = message.reason
+            if worker is place.worker:
+                self.detail = message.reason
+                # The first time nothing is there to fall back on, and what is wrong stays wrong.
+                self._failed = self._failed or not self.models
+        elif isinstance(message, Logged):
+            about = worker.jobs.get(message.number or 0)
+            relay(message, worker.process.pid, about.request_id if about else "")
         elif isinstance(message, Done):
-            job = place.jobs.pop(message.number, None)
-            if job is not None:
-                _answer(job, message.result)
+            worker.take_back(message.number, message.result)
             self._feed()
 
-    def _ended(self, place: _Place, process: WorkerProcess) -> None:
-        loaded, jobs = place.places > 0, [*place.jobs.values()]
-        place.process, place.places, place.jobs = None, 0, {}
-        if self._closing or self._failed:
+    def _has_loaded(self, place: _Place, worker: Worker, models: Mapping[str, ServedModel]) -> None:
+        if worker is place.successor:
+            if place.worker is not None:
+                place.worker.retire()
+            place.worker, place.successor = worker, None
+            self._failed, self.detail = False, ""
+        if worker is place.worker:
+            self.models, place.failures = models, 0
+        if not worker.loaded.done():
+            worker.loaded.set_result(None)
+        self._feed()
+
+    def _ended(self, place: _Place, worker: Worker) -> None:
+        self._workers.discard(worker)
+        if self._closing:
             return
-        place.failures += not loaded
-        self.restarts += 1
-        _log.error(
-            "worker %d %s%s; %d tasks are done again",
-            process.pid,
-            process.ended_by,
-            "" if loaded else " before it had loaded",
-            sum(not job.answer.done() and not job.alone for job in jobs),
-        )
+        process, jobs = worker.process, [*worker.jobs.values()]
+        if worker is place.successor:
+            place.successor = None
+            if not worker.loaded.done():
+                reason = worker.refusal or f"its process {process.ended_by} before it had loaded"
+                worker.loaded.set_exception(ReloadError(reason))
+            return
+        if worker is place.worker:
+            place.worker = None
+            if self._failed:
+                return
+            place.failures += not worker.places
+            self.restarts += 1
+        if worker is not place.worker and worker.stopped_at and not jobs:
+            _log.info("worker %d was replaced and has ended", process.pid)
+        else:
+            _log.error(
+                "worker %d %s%s; %d tasks are done again",
+                process.pid,
+                process.ended_by,
+                "" if worker.places else " before it had loaded",
+                sum(not job.answer.done() and not job.alone for job in jobs),
+            )
         for job in reversed(jobs):
             self._again(job)
-        self._start_again(place)
+        if place.worker is None:
+            self._start_again(place)
+        else:
+            self._feed()
 
     def _start_again(self, place: _Place) -> None:
         """Another process for a place, unless too many have failed in a row."""
@@ -323,25 +357,27 @@ class WorkerPool:
             self.detail = self.detail or f"{place.failures} workers ended before they had loaded"
             self._failed = True
             for job in self._queue:
-                _answer(job, Failed(OverloadedError("no worker can be started any more")))
+                job.end(Failed(OverloadedError("no worker can be started any more")))
             return
         pause_s = min(_MOST_PAUSE_S, 2.0 ** (place.failures - 1)) if place.failures else 0.0
         self._in_background(self._start_after(place, pause_s))
 
-    def _again(self, job: _Job) -> None:
+    def _again(self, job: Job) -> None:
         if job.answer.done():
             return
         if job.alone:
             _log.error("task %d ended two workers; it is given up", job.number)
-            _answer(job, Failed(WorkerLostError(f"task {job.number} ended two workers")))
+            job.end(Failed(WorkerLostError(f"task {job.number} ended two workers")))
         else:
             job.alone = True
             self._queue.prepend(job)
 
     async def _start_after(self, place: _Place, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
+        if place.worker is not None:
+            return  # a successor was faster
         try:
-            self._start_one(place)
+            place.worker = self._employ(place, self._config)
         except OSError as error:  # no memory or no process is left on this machine
             _log.error("no worker can be started: %s", error)
             self.detail = f"no worker can be started: {error}"
@@ -355,38 +391,37 @@ class WorkerPool:
             await asyncio.sleep(_WATCH_EVERY_S)
             if loop.time() - before > 2 * _WATCH_EVERY_S:
                 continue  # this process was held up itself: signs of life wait to be heard
+            for worker in [*self._workers]:
+                if fault := worker.fault(loop.time()):
+                    _log.error("worker %d %s; it is killed", worker.process.pid, fault)
+                    worker.kill()
             for place in self._places:
-                fault = self._fault(place)
-                if fault and place.process is not None:
-                    place.ending = True
-                    _log.error("worker %d %s; it is killed", place.process.pid, fault)
-                    place.process.kill()
+                if self._is_bloated(place):
+                    self._in_background(self._recycle(place))
 
-    def _fault(self, place: _Place) -> str:
-        """What is wrong with a process that still runs; empty where nothing is."""
-        if place.process is None or place.ending:
-            return ""
-        config, now = self._config, asyncio.get_running_loop().time()
-        if not place.places:
-            late = now - place.started > config.start_timeout_s
-            return f"has not loaded within {config.start_timeout_s:g} s" if late else ""
-        if now - place.process.heard > config.silence_s:
-            return f"has given no sign of life for {config.silence_s:g} s"
-        # Its client has got a 504 by now, but the place is still taken.
-        if any(now - job.deadline > config.silence_s for job in place.jobs.values()):
-            return f"reads one picture for {config.timeout_s + config.silence_s:g} s"
-        return ""
+    def _is_bloated(self, place: _Place) -> bool:
+        """Whether a worker has grown above ``worker_mb`` while it read many pictures."""
+        worker, most_mb = place.worker, self._config.worker_mb
+        if worker is None or place.successor or self._reloading or most_mb is None:
+            return False
+        if worker.ending or worker.done < _RECYCLED_AFTER:
+            return False
+        return (resident_bytes(worker.process.pid) or 0) > most_mb * 1024 * 1024
+
+    async def _recycle(self, place: _Place) -> None:
+        """A fresh worker for one that has grown; it ends what it has begun."""
+        assert place.worker is not None  # noqa: S101  (it is bloated)
+        pid = place.worker.process.pid
+        _log.info("worker %d is above %d MB; a fresh one is started", pid, self._config.worker_mb)
+        try:
+            await self._replace(place, self._config)
+        except ReloadError as error:
+            place.worker.done = 0  # it is tried again after as many pictures
+            _log.error("worker %d goes on: no fresh one: %s", pid, error)
+        else:
+            self.recycled += 1
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _answer(job: _Job, result: Any) -> None:
-    if job.answer.done():
-        return  # its client is gone
-    if isinstance(result, Failed):
-        job.answer.set_exception(result.error or TimeoutError())
-    else:
-        job.answer.set_result(result)

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import multiprocessing
+import os
 import queue
 import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.serving.messages import FromWorker, Stop, ToWorker
@@ -107,3 +109,12 @@ class WorkerProcess:
     def _hear(self, message: FromWorker) -> None:
         self.heard = self._loop.time()
         self._on_message(self, message)
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory of a process that is in RAM; None where that cannot be told."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError):  # it has just ended, or the system has no /proc
+        return None
+    return pages * int(os.sysconf("SC_PAGE_SIZE"))

@@ -11,9 +11,10 @@ from ocr_pipeline.errors import (
     ImageTooLargeError,
     UnsupportedImageError,
 )
+from ocr_pipeline.serving.jobs import TaskTimes
 from ocr_pipeline.serving.messages import PageReading, Task
 from ocr_pipeline.serving.metrics import Metrics, PoolState, Refusal
-from ocr_pipeline.serving.pool import OverloadedError, TaskTimes, WorkerLostError, WorkerPool
+from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError, WorkerPool
 from ocr_pipeline.serving.records import current_record
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def pool_state(pool: WorkerPool) -> PoolState:
         restarts=pool.restarts,
         ready=pool.status == "ready",
         pids=pool.pids,
-        models={role: f"{m.name} ({m.checkpoint[:12]})" for role, m in pool.models.items()},
+        models={role: model.label for role, model in pool.models.items()},
     )
 
 

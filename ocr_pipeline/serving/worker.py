@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import Connection
@@ -31,6 +31,7 @@ from ocr_pipeline.serving.messages import (
     Drop,
     Failed,
     FromWorker,
+    LinesReading,
     Loaded,
     NotLoaded,
     PageReading,
@@ -75,7 +76,11 @@ def run_worker(connection: Connection, config: ServeConfig) -> None:
     voice.say(Loaded(models, places))
     voice.say_alive()
 
-    desk = _Desk(partial(_do, reader, config), voice.say, places)
+    desk = _Desk(
+        partial(_do, reader, config, {role: model.label for role, model in models.items()}),
+        voice.say,
+        places,
+    )
     while True:
         try:
             message = connection.recv()
@@ -112,13 +117,13 @@ def _load(config: ServeConfig) -> tuple[OcrReader, dict[str, ServedModel]]:
     return OcrReader(detector, recognizer, config.orientation), served
 
 
-def _do(reader: OcrReader, config: ServeConfig, task: Task[Any]) -> Any:
+def _do(reader: OcrReader, config: ServeConfig, models: Mapping[str, str], task: Task[Any]) -> Any:
     if isinstance(task, ReadPage):
         pixels = decode_image(task.content, config.limits)
         text = reader.read(pixels, words=task.words)
-        return PageReading(text, _jpeg(pixels) if task.picture else None)
+        return PageReading(text, _jpeg(pixels) if task.picture else None, models)
     if isinstance(task, ReadLines):
-        return _read_lines(reader, config.limits, task.contents)
+        return LinesReading(_read_lines(reader, config.limits, task.contents), models)
     raise TypeError(f"no worker can do {type(task).__name__}")
 
 

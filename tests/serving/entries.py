@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from multiprocessing.connection import Connection
@@ -37,6 +38,8 @@ class _Obedient:
     """See :func:`obedient`."""
 
     def __init__(self, folder: Path, connection: Connection) -> None:
+        self.models: dict[str, str] = {}
+        self._held: list[bytes] = []
         self._folder = folder
         self._connection = connection
         self._lock = threading.Lock()
@@ -60,6 +63,8 @@ class _Obedient:
             with self._lock:
                 self._connection.send_bytes(b"no pickle")
             return
+        if words[0] == "swell":
+            self._held.append(b"x" * 200_000_000)
         if words[0] in ("die", "freeze") and (len(words) == 1 or self._is_first(words[2])):
             os.kill(os.getpid(), signal.SIGKILL if words[0] == "die" else signal.SIGSTOP)
         self.say(Done(work.number, self._result(words)))
@@ -71,7 +76,7 @@ class _Obedient:
         if words[0] == "page":
             width = int(words[1])
             time.sleep(float(words[3]))
-        return PageReading(PageText([], width, 0, {}, {}), None)
+        return PageReading(PageText([], width, 0, {}, {}), None, self.models)
 
     def _is_first(self, name: str) -> bool:
         try:
@@ -87,10 +92,21 @@ def obedient(folder: Path, connection: Connection, config: ServeConfig) -> None:
     ``page N after S``: a page of N px width, after S seconds. ``die``: it ends. ``freeze once
     NAME``: it stops, so that nothing of it goes on, but the first time only. ``hang``: never
     answers. ``babble once NAME``: says what is no message. ``wrong``: the picture cannot be read.
+    ``swell``: it takes 200 MB and keeps them. A detector ``bad`` cannot be loaded, ``slow`` once
+    there is a file ``open``, ``good once`` by the first process alone.
     """
-    (folder / f"started-{os.getpid()}").touch()
     desk = _Obedient(folder, connection)
-    desk.say(Loaded(MODELS, 2))
+    if config.detector.startswith("bad"):
+        desk.say(NotLoaded("ArtifactError: bad models", ""))
+        return
+    (folder / f"started-{os.getpid()}").touch()
+    if config.detector == "slow":
+        _wait_for(folder / "open")
+    if config.detector == "good once" and len([*folder.glob("good-*")]) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"{config.detector.split()[0]}-{os.getpid()}").touch()
+    desk.models = {"detector": config.detector}
+    desk.say(Loaded({"detector": replace(MODELS["detector"], name=config.detector)}, 2))
     threading.Thread(target=desk.beat, daemon=True).start()
     pool = ThreadPoolExecutor(4)
     while not isinstance(message := connection.recv(), Stop):

@@ -14,7 +14,7 @@ from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ImageError
 from ocr_pipeline.serving import pool as pools
 from ocr_pipeline.serving.messages import PageReading, ReadPage
-from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError, WorkerPool
+from ocr_pipeline.serving.pool import OverloadedError, ReloadError, WorkerLostError, WorkerPool
 from ocr_pipeline.serving.process import WorkerProcess
 from tests.processes import lives
 from tests.serving import entries
@@ -277,5 +277,101 @@ def test_closing_ends_a_process_that_does_not_listen(
             [pid] = pids(tmp_path)
             os.kill(pid, signal.SIGSTOP)
         assert not lives(pid)
+
+    run(work())
+
+
+def reader_of(answer: PageReading) -> str:
+    return answer.models["detector"]
+
+
+def other(**changes: Any) -> ServeConfig:
+    return ServeConfig(silence_s=0.8, **changes)
+
+
+def test_other_models_are_taken_over_while_the_old_ones_read_on(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path, detector="old", workers=2, max_waiting=64) as pool:
+            await until(lambda: pool.loaded == 2)
+            long = [asyncio.create_task(read(pool, f"page {n} after 0.6")) for n in range(4)]
+            await until(lambda: len(begun(tmp_path, "page-*")) == 4)
+            reloading = asyncio.create_task(pool.reload(other(detector="slow", workers=2)))
+            await until(lambda: len(pids(tmp_path)) == 3)
+            with pytest.raises(ReloadError, match="being loaded already"):
+                await pool.reload(other(detector="new"))
+            answers = await asyncio.gather(*long)
+            answers += [await read(pool, "page 9 after 0")]
+            assert {reader_of(answer) for answer in answers} == {"old"}
+            during = [asyncio.create_task(read(pool, f"page {n} after 0.05")) for n in range(40)]
+            (tmp_path / "open").touch()
+            await reloading
+            assert {reader_of(await answer) for answer in during} <= {"old", "slow"}
+            assert reader_of(await read(pool, "page 9 after 0")) == "slow"
+            assert pool.models["detector"].name == "slow"
+            await until(lambda: sum(map(lives, pids(tmp_path))) == 2)
+            assert (pool.restarts, pool.status, pool.loaded) == (0, "ready", 2)
+
+    run(work())
+
+
+def test_models_that_cannot_be_loaded_are_not_taken_over(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path, detector="old") as pool:
+            await until(lambda: pool.status == "ready")
+            with pytest.raises(ReloadError, match="bad models"):
+                await pool.reload(other(detector="bad"))
+            assert reader_of(await read(pool, "page 1 after 0")) == "old"
+            assert (pool.status, pool.restarts, pool.detail) == ("ready", 0, "")
+            [pid] = pids(tmp_path)
+            os.kill(pid, signal.SIGKILL)
+            assert reader_of(await read(pool, "page 2 after 0")) == "old"
+
+    run(work())
+
+
+def test_a_place_that_went_over_goes_back_when_another_cannot(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path, detector="old", workers=2) as pool:
+            await until(lambda: pool.loaded == 2)
+            with pytest.raises(ReloadError, match="was ended by SIGKILL before it had loaded"):
+                await pool.reload(other(detector="good once", workers=2))
+            answers = await asyncio.gather(*(read(pool, f"page {n} after 0.1") for n in range(4)))
+            assert {reader_of(answer) for answer in answers} == {"old"}
+            assert pool.models["detector"].name == "old"
+            await until(lambda: sum(map(lives, pids(tmp_path))) == 2)
+            assert pool.loaded == 2
+
+    run(work())
+
+
+def test_a_service_without_models_gets_them_by_a_reload(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path, detector="bad") as pool:
+            await until(lambda: pool.status == "failed")
+            await pool.reload(other(detector="new"))
+            assert (pool.status, pool.detail) == ("ready", "")
+            assert reader_of(await read(pool, "page 1 after 0")) == "new"
+
+    run(work())
+
+
+def test_a_process_that_has_grown_is_replaced_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_RECYCLED_AFTER", 2)
+
+    async def work() -> None:
+        async with running(tmp_path, worker_mb=250, max_waiting=64) as pool:
+            await until(lambda: pool.status == "ready")
+            await asyncio.gather(*(read(pool, f"page {n} after 0") for n in range(8)))
+            await asyncio.sleep(1.2)  # two looks at its memory
+            assert pool.recycled == 0
+            asked = [asyncio.create_task(width(pool, f"page {n} after 0.1")) for n in range(30)]
+            await read(pool, "swell")
+            assert [await answer for answer in asked] == list(range(30))
+            await until(lambda: pool.recycled == 1)
+            await until(lambda: sum(map(lives, pids(tmp_path))) == 1)
+            assert (len(pids(tmp_path)), pool.restarts) == (2, 0)
+            assert await width(pool, "page 7 after 0") == 7
 
     run(work())

@@ -1,6 +1,7 @@
 """The HTTP service as it is run: a process, talked to over a socket, stopped by a signal."""
 
 import http.client
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ import cv2
 import httpx
 import pytest
 
+from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.golden import golden_pages
@@ -345,3 +348,60 @@ def test_an_upload_that_never_ends_does_not_keep_the_process_alive(
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=DEADLINE_S) is not None
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on this system")
+def test_models_are_changed_under_load_and_a_broken_one_is_not_taken(
+    exported_tiny: ExportedPair, texts: list[str], tmp_path: Path
+) -> None:
+    mine, broken = (Path(shutil.copytree(exported_tiny.rec, tmp_path / n)) for n in ("m", "b"))
+    card = json.loads((mine / CARD_NAME).read_text(encoding="utf-8"))
+    (mine / CARD_NAME).write_text(json.dumps({**card, "name": "mine"}), encoding="utf-8")
+    (broken / "paddle/inference.pdiparams").write_bytes(b"nothing")
+    config = tmp_path / "serve.yaml"
+
+    def name(recognizer: Path, max_waiting: int = 64) -> None:
+        config.write_text(
+            f"detector: {exported_tiny.det}\nrecognizer: {recognizer}\n"
+            f"max_waiting: {max_waiting}\n",
+            encoding="utf-8",
+        )
+
+    name(exported_tiny.rec)
+    contents = [png(page) for page in golden_pages()]
+    with (
+        started(tmp_path / "serve.log", "--config", str(config)) as server,
+        ThreadPoolExecutor(4) as clients,
+    ):
+        server.wait(lambda: server.status("/readyz") == 200, START_S)
+        over = threading.Event()
+
+        def read_on(number: int) -> list[httpx.Response]:
+            answers = []
+            while not over.is_set():
+                answers.append(server.post(contents[number % 2]))
+            return answers
+
+        reading = [clients.submit(read_on, number) for number in range(4)]
+        try:
+            name(mine, max_waiting=65)
+            server.process.send_signal(signal.SIGHUP)
+            server.wait(lambda: "models reloaded: " in server.log(), START_S)
+            after = server.post(contents[0])
+            name(broken)
+            server.process.send_signal(signal.SIGHUP)
+            server.wait(lambda: "models not reloaded" in server.log(), START_S)
+            last = server.post(contents[0])
+        finally:
+            over.set()
+        answers = [(n, answer) for n, job in enumerate(reading) for answer in job.result()]
+        assert server.status("/readyz") == 200
+    assert {answer.status_code for _, answer in answers} == {200}
+    assert all(answer.json()["text"] == texts[n % 2] for n, answer in answers)
+    used = {answer.json()["models"]["recognizer"].split()[0] for _, answer in answers}
+    assert used == {"ppocrv6_tiny_rec", "mine"}
+    for answer in (after, last):
+        assert answer.json()["models"]["recognizer"].startswith("mine (")
+    assert "settings that need a restart are as before: max_waiting" in server.log()
+    assert f"{broken}: " in server.log()
+    assert "Traceback" not in server.log()

@@ -88,7 +88,7 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
         if output != "json":
             return Response(written(reading.text, output), media_type=KINDS[output])
         page = Page(**page_values(reading, 1))
-        return OcrAnswer(text=page.text, page_count=1, pages=[page], models=_names(pool))
+        return OcrAnswer(text=page.text, page_count=1, pages=[page], models=reading.models)
 
     @router.post(
         "/v1/ocr/batch",
@@ -121,9 +121,9 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
             LineError(error=problem_of(line))
             if isinstance(line, Exception)
             else LineText(text=line.text, confidence=round(line.confidence, 4), turned=line.turned)
-            for line in read
+            for line in read.lines
         ]
-        return LinesAnswer(lines=lines, models=_names(pool))
+        return LinesAnswer(lines=lines, models=read.models)
 
     return router
 
@@ -229,7 +229,3 @@ def _line(answer: BaseModel) -> str:
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _names(pool: WorkerPool) -> dict[str, str]:
-    return {role: f"{m.name} ({m.checkpoint[:12]})" for role, m in pool.models.items()}
