@@ -29,6 +29,23 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A word where it stands; a whole line where its words were not read.
+
+    Attributes:
+        text: never empty; legal in XML.
+        confidence: in [0, 1].
+        points: ``[4, 2]`` px of the picture, in the order of the line's own.
+        spaced: white space stands before it.
+    """
+
+    text: str
+    confidence: float
+    points: Points
+    spaced: bool
+
+
+@dataclass(frozen=True)
 class Word:
     """A piece of a line as it is written out.
 
@@ -85,21 +102,28 @@ def is_slanted(points: Points, page: PageText) -> bool:
 
 
 def words_of(line: ReadLine, page: PageText) -> list[Word]:
+    """The pieces of a line, at least one, in its order, in whole pixels."""
+    return [
+        Word(piece.text, piece.confidence, box_of(piece.points, page), piece.spaced)
+        for piece in pieces_of(line)
+    ]
+
+
+def pieces_of(line: ReadLine) -> list[Piece]:
     """The words of a line, at least one, in its order.
 
-    The whole line is one word where words were not read, or where they are not all of its text.
+    The whole line is one piece where words were not read, or where they are not all of its text.
     """
     text = legal_text(line.text)
     parts = [(legal_text(part.text).strip(), part) for part in line.words or ()]
     parts = [(said, part) for said, part in parts if said]
     if not parts or _solid("".join(said for said, _ in parts)) != _solid(text):
-        return [Word(text, _share(line.confidence), box_of(line.points, page), spaced=False)]
-    gaps, words, passed = _gaps(text), [], 0
+        return [Piece(text, _share(line.confidence), line.points, spaced=False)]
+    gaps, pieces, passed = _gaps(text), [], 0
     for said, part in parts:
-        place = box_of(part.points, page)
-        words.append(Word(said, _share(part.confidence), place, spaced=passed in gaps))
+        pieces.append(Piece(said, _share(part.confidence), part.points, spaced=passed in gaps))
         passed += len(_solid(said))
-    return words
+    return pieces
 
 
 def _gaps(text: str) -> set[int]:

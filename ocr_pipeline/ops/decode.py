@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +34,8 @@ _ORIENTATION = 0x0112
 """EXIF tag; 1 is upright."""
 _JPEG_END = b"\xff\xd9"
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+_COUNTED_FRAMES = 1000
+"""Frames that a message counts; a TIFF of 20 MB may have millions."""
 
 
 def read_image(path: Path, limits: ImageLimits | None = None) -> BGRImage:
@@ -74,25 +78,73 @@ def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
         ImageError: empty, cut off, damaged, or several frames.
     """
     limits = limits or ImageLimits()
-    if not content:
-        raise ImageError(f"the picture is empty (0 bytes); send a {_formats()} file")
-    if len(content) > limits.max_bytes:
-        raise ImageTooLargeError(_too_many_bytes(len(content), limits))
-    with _open(content, limits) as picture:
-        _check_size(picture.width, picture.height, limits)
+    check_bytes(content, limits)
+    with open_picture(content, limits) as picture:
+        check_size(picture.width, picture.height, limits)
         if (quick := _decode_plain_jpeg(picture, content)) is not None:
             return quick
-        try:
-            _check_frames(picture)
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            rgb = _to_rgb(upright)
-        except _DAMAGE as error:
-            raise ImageError(
-                f"{picture.format} of {picture.width} x {picture.height} px: the data is cut off "
-                f"or damaged ({error}); send the complete file"
-            ) from None
+        with _undamaged(picture):
+            _check_frames(picture, content)
+        return _pixels(picture)
+
+
+def decode_frame(content: bytes, frame: int, limits: ImageLimits) -> BGRImage:
+    """Decode one frame of a TIFF as :func:`decode_image` decodes a picture.
+
+    Args:
+        content: a whole TIFF file.
+        frame: from 0, below :func:`count_frames`.
+        limits: of the file and of this frame.
+
+    Raises:
+        ImageTooLargeError, UnsupportedImageError, ImageError: as ``decode_image``.
+    """
+    check_bytes(content, limits)
+    with open_picture(content, limits) as picture:
+        with _undamaged(picture):
+            picture.seek(frame)
+        check_size(picture.width, picture.height, limits)
+        return _pixels(picture)
+
+
+def count_frames(content: bytes, at_most: int) -> int:
+    """Frames of a TIFF or BigTIFF, by the chain of its directories alone; no tag is read.
+
+    A chain that comes back to itself ends there. Counting stops at ``at_most``.
+    """
+    order = "<" if content[:2] == b"II" else ">"
+    big = content[2:4] in (b"+\0", b"\0+")
+    first, count, entry, pointer = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
+    seen: set[int] = set()
+    try:
+        (offset,) = struct.unpack_from(order + pointer, content, first)
+        while offset and offset not in seen and len(seen) < at_most:
+            seen.add(offset)
+            (entries,) = struct.unpack_from(order + count, content, offset)
+            after = offset + struct.calcsize(f"<{count}") + entries * entry
+            (offset,) = struct.unpack_from(order + pointer, content, after)
+    except struct.error:
+        pass  # cut off: reading the last frame says so
+    return len(seen)
+
+
+def _pixels(picture: Image.Image) -> BGRImage:
+    """Of the present frame, upright."""
+    with _undamaged(picture):
+        picture.load()
+        rgb = _to_rgb(ImageOps.exif_transpose(picture))
     return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+@contextmanager
+def _undamaged(picture: Image.Image) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{picture.format} of {picture.width} x {picture.height} px: the data is cut off "
+            f"or damaged ({error}); send the complete file"
+        ) from None
 
 
 def _decode_plain_jpeg(picture: Image.Image, content: bytes) -> BGRImage | None:
@@ -120,7 +172,20 @@ def _is_upright(picture: Image.Image) -> bool:
         return False  # the slow way says what is wrong
 
 
-def _open(content: bytes, limits: ImageLimits) -> Image.Image:
+def open_picture(
+    content: bytes, limits: ImageLimits, allowed: Sequence[str] = FORMATS
+) -> Image.Image:
+    """Read the header of a picture.
+
+    Args:
+        content: a whole file.
+        limits: pixels allowed, for the message.
+        allowed: kinds of file that the message names.
+
+    Raises:
+        ImageTooLargeError: so many pixels that Pillow refuses them.
+        UnsupportedImageError: not a picture of an accepted format.
+    """
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -131,11 +196,20 @@ def _open(content: bytes, limits: ImageLimits) -> Image.Image:
     except (UnidentifiedImageError, *_DAMAGE):
         raise UnsupportedImageError(
             f"not a picture ({len(content):,} bytes, first bytes {content[:8]!r}); allowed: "
-            f"{_formats()}"
+            f"{', '.join(allowed)}"
         ) from None
 
 
-def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+def check_bytes(content: bytes, limits: ImageLimits, allowed: Sequence[str] = FORMATS) -> None:
+    """Raise ImageError for an empty file, ImageTooLargeError for one of too many bytes."""
+    if not content:
+        raise ImageError(f"the picture is empty (0 bytes); send a {', '.join(allowed)} file")
+    if len(content) > limits.max_bytes:
+        raise ImageTooLargeError(_too_many_bytes(len(content), limits))
+
+
+def check_size(width: int, height: int, limits: ImageLimits) -> None:
+    """Raise ImageTooLargeError for more pixels, or a longer side, than allowed."""
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise ImageTooLargeError(
             f"the picture has {width} x {height} px = {width * height:,} px; allowed: "
@@ -144,12 +218,19 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
         )
 
 
-def _check_frames(picture: Image.Image) -> None:
-    frames = getattr(picture, "n_frames", 1)
+def _check_frames(picture: Image.Image, content: bytes) -> None:
+    if picture.format == "TIFF":
+        frames = count_frames(content, _COUNTED_FRAMES)
+        if frames > 1:
+            picture.seek(1)  # raises where the second directory is none: damage, not a frame
+    else:
+        frames = getattr(picture, "n_frames", 1)
     # An MPO file is a camera's JPEG with a second, derived picture behind it.
     if frames > 1 and picture.format != "MPO":
+        more = " or more" if frames == _COUNTED_FRAMES else ""
         raise ImageError(
-            f"{picture.format} with {frames} frames; allowed: 1. Split it into single pictures"
+            f"{picture.format} with {frames}{more} frames; allowed: 1. "
+            "Split it into single pictures"
         )
 
 
@@ -177,7 +258,3 @@ def _grey16_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
 
 def _too_many_bytes(size: int, limits: ImageLimits) -> str:
     return f"the picture has {size:,} bytes; allowed: {limits.max_bytes:,}. Send a smaller file"
-
-
-def _formats() -> str:
-    return ", ".join(FORMATS)
