@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -293,10 +292,13 @@ def export(
 
 @app.command()
 def read(
-    images: Annotated[list[Path], typer.Argument(help="pictures")],
+    images: Annotated[list[Path], typer.Argument(help="pictures, PDF, TIFF of several pages")],
     det: DetOption = "ppocrv6_small_det",
     rec: RecOption = "ppocrv6_small_rec",
     as_json: AsJson = False,
+    pages: Annotated[
+        str | None, typer.Option(help="of each document, e.g. 1-3,7; default: all")
+    ] = None,
     draw: Annotated[
         Path | None, typer.Option(help="save the annotated picture; a folder for several")
     ] = None,
@@ -312,36 +314,21 @@ def read(
     alto: Annotated[
         Path | None, typer.Option(help="write all pages to this file as ALTO XML")
     ] = None,
+    pdf: Annotated[
+        Path | None, typer.Option(help="write all pages to this file as a searchable PDF")
+    ] = None,
 ) -> None:
-    """Pictures to text. A picture that cannot be read does not stop the others."""
-    from ocr_pipeline.ops.decode import read_image
+    """Pictures and documents to text. A page that cannot be read does not stop the others."""
+    from ocr_pipeline.cli_read import ReadCommand
 
-    reader = _reader(det, rec, threads, engine, turn=turn)
-    documents = {"hocr": hocr, "alto": alto}
-    wanted = {form: path for form, path in documents.items() if path is not None}
-    pages = []
-    failed = 0
-    for path in images:
-        try:
-            image = read_image(path)
-        except OcrPipelineError as error:
-            failed += 1
-            _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            continue
-        page = reader.read(image, words=bool((words and as_json) or wanted))
-        pages += [page] if wanted else []
-        if as_json:
-            print(json.dumps({"image": str(path), **page.as_dict()}, ensure_ascii=False))
-        else:
-            if len(images) > 1:
-                _out.print(f"[dim]== {escape(str(path))}[/]", highlight=False, soft_wrap=True)
-            print(page.text)
-        if draw is not None:
-            target = draw / f"{path.stem}.png" if len(images) > 1 else draw
-            _save_annotated(target, image, page)
-    for form, path in wanted.items():
-        _save_document(path, form, pages)
-    if failed:
+    command = ReadCommand(
+        reader=_reader(det, rec, threads, engine, turn=turn),
+        as_json=as_json,
+        words=words,
+        draw=draw,
+        files={"hocr": hocr, "alto": alto, "pdf": pdf},
+    )
+    if command.run(images, pages):
         raise typer.Exit(1)
 
 
@@ -412,35 +399,3 @@ def _say_export(name: str) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _save_annotated(target: Path, image: Any, page: Any) -> None:
-    import cv2
-
-    from ocr_pipeline.errors import AssetError
-    from ocr_pipeline.fonts import find_font
-    from ocr_pipeline.ops.draw import Annotation, annotate
-
-    try:
-        font = find_font(may_fetch=False)
-    except AssetError as error:
-        font = None
-        _err.print(f"[yellow]boxes only:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-    lines = [Annotation(line.points, line.text, line.confidence) for line in page.lines]
-    done, content = cv2.imencode(".png", annotate(image, lines, font))
-    if not done:
-        raise ConfigError(f"{target}: the annotated picture cannot be encoded")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content.tobytes())
-    _err.print(f"[dim]annotated: {escape(str(target))}[/]", highlight=False, soft_wrap=True)
-
-
-def _save_document(target: Path, form: Any, pages: Sequence[Any]) -> None:
-    from ocr_pipeline.formats import document
-
-    if not pages:
-        _err.print(f"[yellow]not written:[/] {escape(str(target))}: no page", soft_wrap=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(document(pages, form), encoding="utf-8")
-    _err.print(f"[dim]{form}: {escape(str(target))}[/]", highlight=False, soft_wrap=True)

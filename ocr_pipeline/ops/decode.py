@@ -46,17 +46,29 @@ def read_image(path: Path, limits: ImageLimits | None = None) -> BGRImage:
             the path.
     """
     limits = limits or ImageLimits()
+    content = read_file(path, limits.max_bytes)
+    try:
+        return decode_image(content, limits)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file that is not too large.
+
+    Raises:
+        ImageError: it cannot be read.
+        ImageTooLargeError: it is larger than ``max_bytes``.
+    """
     try:
         size = path.stat().st_size
-        if size > limits.max_bytes:
-            raise ImageTooLargeError(_too_many_bytes(size, limits))
-        return decode_image(path.read_bytes(), limits)
+        if size > max_bytes:
+            raise ImageTooLargeError(f"{path}: {_too_many_bytes(size, max_bytes)}")
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(
             f"{path}: cannot read this picture ({error.strerror}); check the path and the rights"
         ) from None
-    except ImageError as error:
-        raise type(error)(f"{path}: {error}") from None
 
 
 def decode_image(content: bytes, limits: ImageLimits | None = None) -> BGRImage:
@@ -205,7 +217,7 @@ def check_bytes(content: bytes, limits: ImageLimits, allowed: Sequence[str] = FO
     if not content:
         raise ImageError(f"the picture is empty (0 bytes); send a {', '.join(allowed)} file")
     if len(content) > limits.max_bytes:
-        raise ImageTooLargeError(_too_many_bytes(len(content), limits))
+        raise ImageTooLargeError(_too_many_bytes(len(content), limits.max_bytes))
 
 
 def check_size(width: int, height: int, limits: ImageLimits) -> None:
@@ -256,5 +268,5 @@ def _grey16_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     return cast(NDArray[np.uint8], np.repeat(grey[:, :, None], 3, axis=2))
 
 
-def _too_many_bytes(size: int, limits: ImageLimits) -> str:
-    return f"the picture has {size:,} bytes; allowed: {limits.max_bytes:,}. Send a smaller file"
+def _too_many_bytes(size: int, allowed: int) -> str:
+    return f"the picture has {size:,} bytes; allowed: {allowed:,}. Send a smaller file"

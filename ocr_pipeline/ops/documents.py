@@ -59,8 +59,8 @@ def count_pages(content: bytes, limits: ImageLimits, documents: DocumentLimits) 
 
     Args:
         content: a whole picture, TIFF or PDF file.
-        limits: bytes allowed.
-        documents: pages allowed, and what PDFium may take.
+        limits: bytes allowed of anything but a PDF.
+        documents: pages allowed, bytes of a PDF, and what PDFium may take.
 
     Returns:
         At least 1.
@@ -70,11 +70,11 @@ def count_pages(content: bytes, limits: ImageLimits, documents: DocumentLimits) 
         UnsupportedImageError: neither a picture of an accepted format nor a PDF.
         ImageError: empty; a PDF that is damaged, encrypted or without pages.
     """
-    check_bytes(content, limits, KINDS)
     if _is_pdf(content):
         pages = int(_ask_pdfium(content, None, limits, documents)[0]["pages"])
         known = f"{pages:,}"
     else:
+        check_bytes(content, limits, KINDS)
         with open_picture(content, limits, KINDS) as picture:
             if picture.format != "TIFF":
                 return 1
@@ -112,9 +112,9 @@ def decode_page(
         UnsupportedImageError: neither a picture of an accepted format nor a PDF.
         ImageError: no such page; empty, cut off, damaged or encrypted; not drawn in time.
     """
-    check_bytes(content, limits, KINDS)
     if _is_pdf(content):
         return _drawn(*_ask_pdfium(content, page, limits, documents))
+    check_bytes(content, limits, KINDS)
     with open_picture(content, limits, KINDS) as picture:
         frames = count_frames(content, documents.max_pages) if picture.format == "TIFF" else 1
     if not 0 <= page < frames:
@@ -166,6 +166,11 @@ def _ask_pdfium(
     """What :mod:`ocr_pipeline.ops.pdf_worker` says of a page or, without one, of the document."""
     if page is not None and page < 0:
         raise ImageError(f"page {page + 1}: pages are counted from 1; choose another")
+    if len(content) > documents.pdf_max_bytes:
+        raise ImageTooLargeError(
+            f"the PDF has {len(content):,} bytes; allowed: {documents.pdf_max_bytes:,}. "
+            "Split it, or raise documents.pdf_max_bytes"
+        )
     if b"%%EOF" not in content:
         raise ImageError("the PDF is cut off or damaged (its end is missing); send the whole file")
     request = {
@@ -249,9 +254,7 @@ def _refused(told: dict[str, Any], what: str, page: int, limits: ImageLimits) ->
             f"and {limits.max_side:,} px a side leave it {told['dpi']:.1f} dpi, at least "
             f"{pdf_worker.LEAST_DPI} are needed. Cut it into parts"
         )
-    return ImageError(
-        f"{what} is cut off or damaged ({told['detail']}); send the complete file"
-    )
+    return ImageError(f"{what} is cut off or damaged ({told['detail']}); send the complete file")
 
 
 def _no_such_page(page: int, pages: int) -> str:

@@ -76,7 +76,8 @@ def draw(document: pdfium.PdfDocument, request: dict[str, Any]) -> tuple[dict[st
         check_pictures(page)
     except pdfium.PdfiumError as error:
         raise Refusal("damaged", detail=str(error)) from None
-    width, height, dpi = size(*page.get_size(), request)
+    wide, high = page.get_size()
+    width, height, dpi = size(wide, high, request)
     bitmap = pdfium.PdfBitmap.new_native(width, height, pdfium_c.FPDFBitmap_BGR)
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
     flags = pdfium_c.FPDF_ANNOT
