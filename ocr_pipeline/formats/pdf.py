@@ -37,6 +37,7 @@ _EM = 1000
 _FULL, _HALF = _EM, _EM // 2
 """Advance widths of full-width and other characters."""
 _FONT = "unseen"
+_MOST_SIGNS = 65_000
 _LEAST = 1e-3
 """A piece is at least so long and high, points: a matrix must not be singular."""
 
@@ -89,7 +90,7 @@ def searchable_pdf(pages: Sequence[PdfPage], *, created: datetime | None = None)
         surrogate pairs are U+FFFD.
 
     Raises:
-        ValueError: no page; a PDF has at least one.
+        ValueError: no page, or more different characters than a font can hold (65,000).
     """
     if not pages:
         raise ValueError("no page: a PDF has at least one; give the pages that were read")
@@ -188,6 +189,11 @@ def _blank(width: int) -> Glyph:
 
 def _font(signs: set[str]) -> bytes:
     """A TrueType font of blank glyphs, one for each character and the space."""
+    if len(signs) > _MOST_SIGNS:
+        raise ValueError(
+            f"{len(signs):,} different characters; allowed in one PDF: {_MOST_SIGNS:,}. Write its "
+            "pages into several"
+        )
     glyphs = {f"u{ord(sign):X}": sign for sign in sorted({*signs, " "})}
     builder = FontBuilder(_EM, isTTF=True)
     builder.setupGlyphOrder([".notdef", *glyphs])
