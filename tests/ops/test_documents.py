@@ -119,7 +119,7 @@ def test_pdf_is_named_where_documents_are_allowed_only() -> None:
 
 def test_frames_of_a_tiff_are_decoded_as_each_alone() -> None:
     turned = Image.fromarray(noise(seed=2))
-    turned.getexif()[ORIENTATION] = 6
+    turned.encoderinfo = {"tiffinfo": {ORIENTATION: 6}}
     grey16 = Image.fromarray(np.arange(0, 60000, 100, dtype=np.uint16).reshape(20, 30))
     clear = Image.fromarray(np.full((7, 9, 4), (10, 20, 30, 0), np.uint8))
     pictures = [
@@ -136,7 +136,8 @@ def test_frames_of_a_tiff_are_decoded_as_each_alone() -> None:
     for place, picture in enumerate(pictures):
         page = decode(content, place)
         assert page.dpi is None
-        np.testing.assert_array_equal(page.pixels, decode_image(tiff(picture)), str(place))
+        single = encoded(picture, "TIFF", tiffinfo={ORIENTATION: 6 if picture is turned else 1})
+        np.testing.assert_array_equal(page.pixels, decode_image(single), str(place))
     assert decode(content, 1).pixels.shape == (30, 20, 3)
     assert decode(content, 3).pixels.min() == 255
     with pytest.raises(ImageError, match="page 6: the document has 5; choose from 1 to 5"):
@@ -146,11 +147,8 @@ def test_frames_of_a_tiff_are_decoded_as_each_alone() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"big_tiff": True}])
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_frames_are_counted_in_each_kind_of_tiff(options: dict[str, bool], order: str) -> None:
+def test_frames_are_counted_in_each_kind_of_tiff(options: dict[str, bool]) -> None:
     frames = [Image.fromarray(noise(seed=seed)) for seed in range(3)]
-    if order == ">":
-        frames = [frame.convert("I;16B") if frame.mode == "I" else frame for frame in frames]
     content = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:], **options)
     with Image.open(io.BytesIO(content)) as opened:
         assert getattr(opened, "n_frames", 0) == 3
@@ -318,10 +316,10 @@ def test_a_large_file_is_measured_by_its_kind() -> None:
 
 
 def test_an_encrypted_pdf_is_refused_and_one_that_opens_without_a_password_read() -> None:
-    for password, opens in (("secret", False), ("", True)):
+    for password, opens in (("wanted", False), ("", True)):
         document = FPDF(format=(72, 36), unit="pt")
         document.add_page()
-        document.set_encryption(owner_password="owner", user_password=password)
+        document.set_encryption("owner", password)
         content = bytes(document.output())
         if opens:
             assert count(content) == 1
@@ -342,18 +340,18 @@ def test_a_pdf_without_pages_cut_off_or_damaged_is_refused() -> None:
     with pytest.raises(ImageError, match="the PDF is cut off or damaged"):
         count(b"%PDF-1.7\n" + b"garbage " * 50 + b"%%EOF")
     # The second page is no page.
-    lost = grey_pages(0, 1).replace(
-        b"/Type/Page/Parent 2 0 R/Contents 6", b"/Type/None" + b" " * 21
-    )
-    assert count(lost) in (1, 2)
+    lost = grey_pages(0, 1).replace(b"[3 0 R 5 0 R]", b"[3 0 R 9 0 R]")
+    assert count(lost) == 2
     assert decode(lost, 0).pixels.max() == 0
+    with pytest.raises(ImageError, match="page 2 of the PDF is cut off or damaged"):
+        decode(lost, 1)
 
 
 def test_mutated_pdfs_are_drawn_or_refused() -> None:
     random = np.random.default_rng(3)
     source = grey_pages(0.2, 0.4)
     drawn = 0
-    for _ in range(40):
+    for _ in range(16):
         content = bytearray(source)
         for place in random.integers(len(content), size=8):
             content[place] = random.integers(256)
@@ -361,7 +359,7 @@ def test_mutated_pdfs_are_drawn_or_refused() -> None:
             drawn += decode(bytes(content)).pixels.shape[2] == 3
         except ImageError:
             continue
-    assert 0 < drawn < 40
+    assert 0 < drawn < 16
 
 
 # --- what PDFium may take ---------------------------------------------------------------------
