@@ -7,10 +7,9 @@ boxes and the table that says which character each stands for: some bytes a char
 import io
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from fpdf.enums import TextMode
 from numpy.typing import NDArray
 
 import ocr_pipeline
-from ocr_pipeline.formats.parts import Piece, pieces_of
+from ocr_pipeline.formats.parts import Piece, legal_text, pieces_of
 from ocr_pipeline.inference.reader import PageText, ReadLine
 from ocr_pipeline.ops.geometry import Points, is_vertical
 
@@ -40,6 +39,9 @@ _FONT = "unseen"
 _MOST_SIGNS = 65_000
 _LEAST = 1e-3
 """A piece is at least so long and high, points: a matrix must not be singular."""
+_LEFTWARDS = -0.7
+"""Cosine of the angle from which words of a line, one by one, would be put in order from left to
+right by PDFium (seen from 145 degrees on)."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def searchable_pdf(pages: Sequence[PdfPage], *, created: datetime | None = None)
     """Write pages as pictures with their text, which can be found, selected and copied.
 
     Each word is stretched over its box, in the direction in which it is read; a line without words
-    over its own. The text has the spaces of the lines: where none stands between two words they
-    meet in the middle of the gap, so that no reader takes it for one. Lines are in reading order.
+    or upside-down over its own, its characters by their usual widths. The text has the spaces of
+    the lines: where none stands between two words they meet in the middle of the gap, so that no
+    reader takes it for one. Lines are in reading order.
 
     Args:
         pages: in the order of the document; at least one.
@@ -104,7 +107,7 @@ def searchable_pdf(pages: Sequence[PdfPage], *, created: datetime | None = None)
     pdf.set_auto_page_break(False)
     with tempfile.TemporaryDirectory() as folder:
         font = Path(folder) / f"{_FONT}.ttf"
-        font.write_bytes(_font({sign for page in pages for sign in _signs(page.text)}))
+        font.write_bytes(_font(set().union(*(_signs(page.text) for page in pages))))
         pdf.add_font(_FONT, fname=font)
         for page in pages:
             _add_page(pdf, page)
@@ -133,23 +136,31 @@ def _add_page(pdf: FPDF, page: PdfPage) -> None:
 
 
 def _runs(line: ReadLine, scale: float) -> list[_Run]:
-    """The words of a line, and the spaces between them."""
+    """The words of a line, and the spaces between them; one that runs to the left stays whole."""
+    turned = is_vertical(line.points)
+    whole = Piece(legal_text(line.text), line.confidence, line.points, spaced=False)
+    line_run = _run(whole, scale, turned=turned)
+    if line_run.along[0] < _LEFTWARDS * np.hypot(*line_run.along):
+        return [line_run]
     pieces = pieces_of(line)
-    upright = is_vertical(line.points)
-    runs = [_run(piece, scale, turned=upright) for piece in pieces]
-    result = runs[:1]
-    for (before, after), piece in zip(pairwise(runs), pieces[1:], strict=True):
+    runs = [_run(piece, scale, turned=turned) for piece in pieces]
+    for place, piece in enumerate(pieces[1:]):
+        before, after = runs[place], runs[place + 1]
         direction = before.along / np.hypot(*before.along)
         gap = float((after.start - before.start - before.along) @ direction)
+        half = gap / 2 * direction
         if piece.spaced:
-            space = max(gap, _LEAST) * direction
-            result.append(_Run(" ", before.start + before.along, space, before.up))
+            runs[place] = _with_space(before)
         elif gap > 0:
-            half = gap / 2 * direction
-            result[-1] = _Run(before.text, result[-1].start, result[-1].along + half, before.up)
-            after = _Run(after.text, after.start - half, after.along + half, after.up)
-        result.append(after)
-    return result
+            runs[place] = replace(before, along=before.along + half)
+            runs[place + 1] = replace(after, start=after.start - half, along=after.along + half)
+    return runs
+
+
+def _with_space(run: _Run) -> _Run:
+    """The run and a space behind it, its characters where they were."""
+    text = f"{run.text} "
+    return replace(run, text=text, along=run.along * _advance(text) / _advance(run.text))
 
 
 def _run(piece: Piece, scale: float, *, turned: bool) -> _Run:
@@ -166,8 +177,8 @@ def _run(piece: Piece, scale: float, *, turned: bool) -> _Run:
     return _Run(piece.text, middle - along / 2 - up / 2, along, up)
 
 
-def _signs(page: PageText) -> Iterable[str]:
-    return {sign for line in page.lines for piece in pieces_of(line) for sign in piece.text}
+def _signs(page: PageText) -> set[str]:
+    return {sign for line in page.lines for sign in legal_text(line.text)}
 
 
 def _advance(text: str) -> int:
