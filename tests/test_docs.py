@@ -29,6 +29,7 @@ PAGES = [
     "README.md",
     "docs/distributed.md",
     "docs/doctor.md",
+    "docs/documents.md",
     "docs/evaluation.md",
     "docs/export.md",
     "docs/linter.md",

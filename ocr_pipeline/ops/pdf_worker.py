@@ -116,9 +116,11 @@ def size(width: float, height: float, request: dict[str, Any]) -> tuple[int, int
         sqrt(request["max_pixels"] / (width * height)),
         request["max_side"] / max(width, height),
     )
-    across, down = int(width * scale + 1e-6), int(height * scale + 1e-6)
+    # Sides are float32: 230.4 points are a little less.
+    across, down = (int(side * scale + 1e-3) for side in (width, height))
     if across < 1 or down < 1:
         raise Refusal("size", width=width, height=height)
+    across = min(across, request["max_pixels"] // down)
     if scale * _POINTS < LEAST_DPI:
         raise Refusal("too large", width=width, height=height, dpi=scale * _POINTS)
     return across, down, scale * _POINTS

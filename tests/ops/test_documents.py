@@ -275,6 +275,11 @@ def test_a_large_page_is_drawn_at_a_lower_resolution_that_is_told() -> None:
     page = decode(content, 0, ImageLimits(max_side=600))
     assert page.pixels.shape == (300, 600, 3)
     assert page.dpi == pytest.approx(60)
+    for side in (230.4, 114.84, 595.28):  # sides of 640, 319 and 1653 px
+        assert decode(one_page(b"", (side, 72))).pixels.shape[1] == int(side / 0.36 + 0.001)
+    for most in (40_000, 40_001, 40_100):
+        pixels = decode(one_page(b"", (100.1, 100)), 0, ImageLimits(max_pixels=most)).pixels
+        assert most - 400 < pixels.shape[0] * pixels.shape[1] <= most
     page = decode(one_page(b"", A4), pdf_dpi=300)
     assert page.pixels.shape == (3508, 2479, 3)
     assert page.dpi == pytest.approx(300)
