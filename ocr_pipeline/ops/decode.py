@@ -135,7 +135,7 @@ def count_frames(content: bytes, at_most: int) -> int:
             (entries,) = struct.unpack_from(order + count, content, offset)
             after = offset + struct.calcsize(f"<{count}") + entries * entry
             (offset,) = struct.unpack_from(order + pointer, content, after)
-    except struct.error:
+    except (struct.error, OverflowError, IndexError):
         pass  # cut off: reading the last frame says so
     return len(seen)
 

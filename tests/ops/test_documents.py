@@ -155,6 +155,20 @@ def test_frames_are_counted_in_each_kind_of_tiff(options: dict[str, bool]) -> No
     assert count(content) == 3
 
 
+@pytest.mark.parametrize("pointer", [2**64 - 1, 2**63, 2**40])
+def test_a_directory_far_behind_the_end_is_one_that_cannot_be_read(pointer: int) -> None:
+    content = bytearray(encoded(Image.fromarray(noise()), "TIFF", big_tiff=True))
+    (start,) = struct.unpack_from("<Q", content, 8)
+    (entries,) = struct.unpack_from("<Q", content, start)
+    struct.pack_into("<Q", content, start + 8 + 20 * entries, pointer)
+    assert count(bytes(content)) == 2
+    assert decode(bytes(content)).pixels.shape == (20, 30, 3)
+    with pytest.raises(ImageError, match="TIFF of 30 x 20 px: the data is cut off or damaged"):
+        decode(bytes(content), 1)
+    struct.pack_into("<Q", content, start, 2**64 - 1)  # entries
+    assert count_frames(bytes(content), 9) == 1
+
+
 def test_a_big_endian_chain_is_followed() -> None:
     chain = struct.pack(">2sHIHIHI", b"MM", 42, 8, 0, 14, 0, 0)
     assert count_frames(chain, 10) == 2
