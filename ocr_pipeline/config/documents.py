@@ -10,7 +10,7 @@ class DocumentLimits(Config):
 
     max_pages: PositiveInt = 100
     """Pages of one document."""
-    pdf_max_bytes: PositiveInt = 100 * 1024 * 1024
+    pdf_max_bytes: PositiveInt = 50 * 1024 * 1024
     """Size of a PDF, bytes; other files keep to ``ImageLimits.max_bytes``."""
     pdf_dpi: int = Field(default=200, ge=50, le=600)
     """Dots per inch that a PDF page is drawn at; lowered where it would be too large a picture."""

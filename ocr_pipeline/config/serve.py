@@ -4,6 +4,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from ocr_pipeline.config.access import AccessConfig, PatienceConfig
 from ocr_pipeline.config.base import Config
+from ocr_pipeline.config.documents import DocumentLimits
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.logs import LogConfig, TraceConfig
@@ -37,6 +38,7 @@ class ServeConfig(Config):
     """Lines that stand upside-down."""
     limits: ImageLimits = ImageLimits()
     """What a picture may be."""
+    documents: DocumentLimits = DocumentLimits()
     batch: BatchConfig = BatchConfig()
     workers: PositiveInt = 1
     """Processes that read, each with models of its own and ``engine.threads`` threads."""

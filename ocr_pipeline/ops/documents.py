@@ -34,7 +34,8 @@ KINDS = (*FORMATS, "PDF")
 _PDF = b"%PDF-"
 _PDF_WITHIN = 1024
 """Bytes within which a PDF begins (ISO 32000-1, annex H.3, note 13)."""
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF", b"II", b"MM")
+_TIFF = (b"II", b"MM")
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF", *_TIFF)
 """How pictures begin: one whose first bytes mention PDF is still a picture."""
 _START_S = 30.0
 _MAX_TEXT = 1000
@@ -121,6 +122,11 @@ def decode_page(
         raise ImageError(_no_such_page(page, frames))
     pixels = decode_image(content, limits) if frames == 1 else decode_frame(content, page, limits)
     return DecodedPage(pixels, None)
+
+
+def is_one_page(content: bytes) -> bool:
+    """Tell by its first bytes that a file is neither a PDF nor a TIFF, so that it has one page."""
+    return not _is_pdf(content) and not content.startswith(_TIFF)
 
 
 def parse_pages(text: str, count: int) -> list[int]:

@@ -61,7 +61,7 @@ def create_app(
     app.state.metrics = metrics
     app.add_middleware(
         BodyLimit,
-        max_bytes=config.limits.max_bytes,
+        max_bytes=max(config.limits.max_bytes, config.documents.pdf_max_bytes),
         routes={"/v1/ocr/batch": config.batch.max_bytes},
     )
     routers = (reading_routes(pool, config), operation_routes(pool, metrics))

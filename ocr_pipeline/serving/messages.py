@@ -23,11 +23,13 @@ class PageReading:
     Attributes:
         text: of the page.
         picture: the upright page as it was read, a JPEG file; None where it was not asked for.
+        dpi: at which a page of a PDF was drawn; None: a picture.
         models: name and checkpoint of those that read it, by role.
     """
 
     text: PageText
     picture: bytes | None
+    dpi: float | None
     models: Mapping[str, str]
 
 
@@ -45,16 +47,29 @@ class LinesReading:
 
 
 @dataclass(frozen=True)
-class ReadPage(Task[PageReading]):
-    """Read a picture.
+class CountPages(Task[int]):
+    """Say how many pages a file has.
 
     Attributes:
-        content: bytes of its file.
+        content: bytes of the file.
+    """
+
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ReadPage(Task[PageReading]):
+    """Read one page of a file.
+
+    Attributes:
+        content: bytes of the file.
+        page: from 0.
         words: say where each word and character stands, too.
         picture: give the upright page, too.
     """
 
     content: bytes
+    page: int = 0
     words: bool = False
     picture: bool = False
 

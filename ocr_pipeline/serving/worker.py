@@ -12,8 +12,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.serve import ServeConfig
@@ -23,10 +21,13 @@ from ocr_pipeline.inference.load import detector_of, recognizer_of
 from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.inference.reader import OcrReader
 from ocr_pipeline.ops.decode import BGRImage, decode_image
+from ocr_pipeline.ops.documents import count_pages, decode_page
+from ocr_pipeline.ops.encode import encode_jpeg
 from ocr_pipeline.paddle_environment import set_paddle_environment
 from ocr_pipeline.serving.logs import configure_worker_logs, task_number
 from ocr_pipeline.serving.messages import (
     Alive,
+    CountPages,
     Done,
     Drop,
     Failed,
@@ -45,7 +46,6 @@ from ocr_pipeline.serving.messages import (
 
 BEAT_S = 1.0
 """Between two signs of life, seconds."""
-_JPEG_QUALITY = 90
 _log = logging.getLogger(__name__)
 
 
@@ -118,10 +118,13 @@ def _load(config: ServeConfig) -> tuple[OcrReader, dict[str, ServedModel]]:
 
 
 def _do(reader: OcrReader, config: ServeConfig, models: Mapping[str, str], task: Task[Any]) -> Any:
+    if isinstance(task, CountPages):
+        return count_pages(task.content, config.limits, config.documents)
     if isinstance(task, ReadPage):
-        pixels = decode_image(task.content, config.limits)
-        text = reader.read(pixels, words=task.words)
-        return PageReading(text, _jpeg(pixels) if task.picture else None, models)
+        page = decode_page(task.content, task.page, config.limits, config.documents)
+        text = reader.read(page.pixels, words=task.words)
+        picture = encode_jpeg(page.pixels) if task.picture else None
+        return PageReading(text, picture, page.dpi, models)
     if isinstance(task, ReadLines):
         return LinesReading(_read_lines(reader, config.limits, task.contents), models)
     raise TypeError(f"no worker can do {type(task).__name__}")
@@ -139,11 +142,6 @@ def _read_lines(
             results[place] = error
     results.update(zip(lines, reader.recognizer.recognize([*lines.values()]), strict=True))
     return [results[place] for place in range(len(contents))]
-
-
-def _jpeg(pixels: BGRImage) -> bytes:
-    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return content.tobytes()
 
 
 class _Voice:

@@ -76,7 +76,7 @@ class _Obedient:
         if words[0] == "page":
             width = int(words[1])
             time.sleep(float(words[3]))
-        return PageReading(PageText([], width, 0, {}, {}), None, self.models)
+        return PageReading(PageText([], width, 0, {}, {}), None, None, self.models)
 
     def _is_first(self, name: str) -> bool:
         try:

@@ -27,10 +27,12 @@ from xml.etree import ElementTree
 import cv2
 import httpx
 import numpy as np
+import pypdfium2
 import pytest
 from PIL import Image
 
 from ocr_pipeline.artifacts.exported import CARD_NAME
+from ocr_pipeline.config.documents import DocumentLimits
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
@@ -175,6 +177,7 @@ def service(exported_tiny: ExportedPair) -> Iterator[Service]:
         detector=str(exported_tiny.det),
         recognizer=str(exported_tiny.rec),
         limits=ImageLimits(max_bytes=MAX_BYTES),
+        documents=DocumentLimits(pdf_max_bytes=MAX_BYTES, max_pages=5),
     )
     with Service(settings) as started:
         answer = started.wait_until_loaded()
@@ -330,7 +333,7 @@ def test_other_forms_say_the_same(service: Service, page_text: str) -> None:
     for word in page_text.split():
         assert word in hocr.text
     refused = service.post(png(page()), output="docx")
-    assert_problem(refused, 422, "query.output", "'json', 'text', 'hocr' or 'alto'")
+    assert_problem(refused, 422, "query.output", "'json', 'text', 'hocr', 'alto' or 'pdf'")
 
 
 def test_upside_down_line_is_read_and_said_to_be_turned_unless_switched_off(
@@ -401,6 +404,89 @@ def test_same_page_in_another_encoding_gives_the_same_text(
     assert (got["height"], got["width"]) == page().shape[:2]
 
 
+# Documents of several pages.
+
+
+def tiff(*images: BGRImage) -> bytes:
+    first, *rest = [as_pil(image) for image in images]
+    return saved(first, "TIFF", save_all=True, append_images=rest, compression="tiff_lzw")
+
+
+def pdf(*images: BGRImage) -> bytes:
+    """Each picture as a page of 100 dpi; such a page is drawn at twice its size."""
+    first, *rest = [as_pil(image) for image in images]
+    return saved(first, "PDF", save_all=True, append_images=rest, resolution=100, quality=95)
+
+
+@pytest.mark.parametrize("make", [tiff, pdf])
+def test_every_page_of_a_document_is_read_in_order(
+    make: Callable[..., bytes], service: Service, reader: OcrReader
+) -> None:
+    images = [golden_pages()[1], page(), golden_pages()[1]]
+    content = make(*images)
+    answer = service.post(content)
+    pages = [first_page(answer), *answer.json()["pages"][1:]]
+    texts = [reader.read(image).text for image in images]
+    assert [one["text"] for one in pages] == texts
+    assert [one["page"] for one in pages] == [1, 2, 3]
+    assert (answer.json()["text"], answer.json()["page_count"]) == ("\f".join(texts), 3)
+    assert {one["dpi"] for one in pages} == ({200.0} if make is pdf else {None})
+    chosen = service.post(content, pages="2-3").json()
+    assert ([one["page"] for one in chosen["pages"]], chosen["page_count"]) == ([2, 3], 3)
+    assert chosen["pages"][0]["lines"] == pages[1]["lines"]
+    files = {"files": ("a.tif", content)}
+    lines = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
+    assert [line["page"] for line in lines] == [1, 2, 3]
+    assert [line["lines"] for line in lines] == [one["lines"] for one in pages]
+
+
+def test_pages_that_are_not_there_are_422(service: Service) -> None:
+    answer = service.post(tiff(page(), page()), pages="2-3")
+    assert_problem(answer, 422, "query.pages", "'2-3'", "2 pages", "from 1 to 2")
+    assert_problem(service.post(png(page()), pages="x"), 422, "query.pages", "e.g. 1-3,7")
+
+
+def test_document_of_too_many_pages_is_413_with_both_numbers(service: Service) -> None:
+    blank = np.full((40, 40, 3), 255, dtype=np.uint8)
+    answer = service.post(pdf(*[blank] * 6))
+    assert_problem(answer, 413, "has 6 pages; allowed: 5", "documents.max_pages")
+
+
+def test_bad_page_of_a_document_is_named_and_in_a_batch_sinks_no_other(service: Service) -> None:
+    whole = tiff(page(), golden_pages()[1])
+    # The second directory says that its picture is a million pixels wide.
+    tag, width = struct.pack("<H", 256), golden_pages()[1].shape[1]
+    at = max(whole.rfind(tag + struct.pack("<HII", kind, 1, width)) for kind in (3, 4))
+    bad = whole[:at] + tag + struct.pack("<HII", 4, 1, 1_000_000) + whole[at + 12 :]
+    assert_problem(service.post(bad), 413, "page 2 of 2: ")
+    good = service.post(bad, pages="1")
+    assert first_page(good)["text"] == first_page(service.post(png(page())))["text"]
+    files = [("files", ("bad.tif", bad)), ("files", ("good.png", png(page())))]
+    lines = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
+    assert [(a["index"], a["page"], "error" in a) for a in lines] == [
+        (0, 1, False),
+        (0, 2, True),
+        (1, 1, False),
+    ]
+
+
+def test_pdf_that_cannot_be_opened_is_an_error_of_the_whole_file(service: Service) -> None:
+    assert_problem(service.post(b"%PDF-1.7 and so on"), 422, "PDF", "its end is missing")
+    files = [("files", ("bad.pdf", b"%PDF-1.7")), ("files", ("good.png", png(page())))]
+    bad, good = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
+    assert (bad["page"], bad["error"]["status"]) == (None, 422)
+    assert good["page"] == 1
+
+
+def test_searchable_pdf_holds_the_text(service: Service) -> None:
+    answer = service.post(tiff(page(), golden_pages()[1]), output="pdf")
+    assert answer.headers["content-type"] == "application/pdf"
+    texts = [first_page(service.post(png(image)))["text"] for image in golden_pages()]
+    with pypdfium2.PdfDocument(answer.content) as document:
+        found = [one.get_textpage().get_text_range() for one in document]
+    assert [text.split() for text in found] == [text.split() for text in texts]
+
+
 def test_blank_page_has_no_lines_and_is_no_error(service: Service) -> None:
     answer = service.post(png(np.full((200, 300, 3), 255, dtype=np.uint8)))
     assert (first_page(answer)["lines"], answer.json()["text"]) == ([], "")
@@ -410,8 +496,8 @@ def test_blank_page_has_no_lines_and_is_no_error(service: Service) -> None:
 
 
 def test_upload_that_is_no_picture_is_415(service: Service) -> None:
-    answer = service.post(b"%PDF-1.7 and so on")
-    assert_problem(answer, 415, "not a picture", "%PDF", "JPEG, PNG, BMP, WEBP, TIFF")
+    answer = service.post(b"PK and so on")
+    assert_problem(answer, 415, "not a picture", "PK", "JPEG, PNG, BMP, WEBP, TIFF")
 
 
 def test_empty_upload_is_422(service: Service) -> None:
@@ -523,12 +609,12 @@ def lines_of(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 def test_batch_answers_page_by_page_and_a_bad_file_sinks_no_other(service: Service) -> None:
-    contents = {"a.png": png(page()), "b.pdf": b"%PDF-1.7", "c.jpg": jpeg(golden_pages()[1])}
+    contents = {"a.png": png(page()), "b.zip": b"PK", "c.jpg": jpeg(golden_pages()[1])}
     files = [("files", item) for item in contents.items()]
     answers = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
     assert [(a["index"], a["file"], a["page"]) for a in answers] == [
         (0, "a.png", 1),
-        (1, "b.pdf", 1),
+        (1, "b.zip", 1),
         (2, "c.jpg", 1),
     ]
     assert set(answers[1]) == {"index", "file", "page", "error"}

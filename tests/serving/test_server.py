@@ -105,7 +105,8 @@ def server(
     """A service that is ready; no test stops it."""
     log = tmp_path_factory.mktemp("server") / "serve.log"
     folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
-    with started(log, *folders, f"limits.max_bytes={MAX_BYTES}") as running:
+    limits = (f"limits.max_bytes={MAX_BYTES}", f"documents.pdf_max_bytes={MAX_BYTES}")
+    with started(log, *folders, *limits) as running:
         running.wait(lambda: running.status("/readyz") == 200, START_S)
         yield running
 

@@ -1,12 +1,10 @@
 """Routes that read: one file, many files, cut-out lines."""
 
 import asyncio
-import base64
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine
-from contextlib import AsyncExitStack
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -15,10 +13,18 @@ from starlette.datastructures import UploadFile
 from starlette.types import Receive, Scope, Send
 
 from ocr_pipeline.config.serve import ServeConfig
-from ocr_pipeline.serving.messages import PageReading, ReadLines, ReadPage, Task
-from ocr_pipeline.serving.outputs import KINDS, Output, written
+from ocr_pipeline.serving.documents import (
+    Parts,
+    in_order,
+    page_count,
+    page_values,
+    read_document,
+    unless_gone,
+)
+from ocr_pipeline.serving.messages import ReadLines, ReadPage
+from ocr_pipeline.serving.outputs import KINDS, Output, text_of, written
 from ocr_pipeline.serving.pool import WorkerPool
-from ocr_pipeline.serving.problems import ClientGoneError, problem_of
+from ocr_pipeline.serving.problems import problem_of
 from ocr_pipeline.serving.schemas import (
     FileError,
     FilePage,
@@ -27,13 +33,15 @@ from ocr_pipeline.serving.schemas import (
     LineText,
     OcrAnswer,
     Page,
-    Picture,
     Problem,
 )
-from ocr_pipeline.serving.uploads import MANY_FILES, ONE_FILE, many_files, one_file
+from ocr_pipeline.serving.uploads import (
+    MANY_FILES,
+    ONE_FILE,
+    many_files,
+    one_file,
+)
 
-_AHEAD = 4
-"""Pages of one request that are in the house at once."""
 _ERRORS = {
     413: "a file has too many bytes or pixels",
     415: "not a picture",
@@ -47,8 +55,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 """For OpenAPI: what a route that reads may answer instead."""
 _NDJSON = "application/x-ndjson"
-ResultT = TypeVar("ResultT")
-PlaceT = TypeVar("PlaceT")
 Words = Annotated[bool, Query(description="say where each word and character stands, too")]
 WithPicture = Annotated[
     bool, Query(description="give the upright page as it was read, too, as a JPEG")
@@ -62,7 +68,7 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
 
     @router.post(
         "/v1/ocr",
-        summary="Read one picture",
+        summary="Read one file",
         responses={
             **ERRORS,
             200: {
@@ -77,18 +83,35 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
     async def ocr(
         request: Request,
         output: Annotated[
-            Output, Query(description="form of the answer: hocr is XHTML, alto is XML")
+            Output,
+            Query(
+                description="form of the answer: hocr is XHTML, alto is XML, pdf is the pages' "
+                "pictures with the text over them, unseen"
+            ),
         ] = "json",
         words: Words = False,
+        pages: Annotated[
+            str, Query(description="which pages, e.g. 1-3,7; empty: all of them", max_length=1000)
+        ] = "",
         picture: WithPicture = False,
     ) -> OcrAnswer | Response:
-        task = ReadPage(await one_file(request), words, picture)
+        content = await one_file(request)
+        as_pdf = output == "pdf"
+        parts = Parts(words=words or as_pdf, picture=picture or as_pdf)
         with pool.admitted():
-            reading = await unless_gone(request, pool.do(task))
+            document = await unless_gone(request, read_document(pool, content, pages, parts))
         if output != "json":
-            return Response(written(reading.text, output), media_type=KINDS[output])
-        page = Page(**page_values(reading, 1))
-        return OcrAnswer(text=page.text, page_count=1, pages=[page], models=reading.models)
+            made = await asyncio.to_thread(written, document.pages, output)
+            return Response(made, media_type=KINDS[output])
+        return OcrAnswer(
+            text=text_of(document.pages),
+            page_count=document.page_count,
+            pages=[
+                Page(**page_values(reading, number))
+                for number, reading in zip(document.numbers, document.pages, strict=True)
+            ],
+            models=document.pages[0].models,
+        )
 
     @router.post(
         "/v1/ocr/batch",
@@ -104,7 +127,7 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
         async with AsyncExitStack() as stack:
             files = await stack.enter_async_context(many_files(request, config.batch.max_files))
             stack.enter_context(pool.admitted())
-            return _Streamed(_lines(pool, files, words, picture), stack.pop_all())
+            return _Streamed(_lines(pool, files, Parts(words, picture)), stack.pop_all())
 
     @router.post(
         "/v1/recognize",
@@ -128,61 +151,12 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
     return router
 
 
-def page_values(reading: PageReading, number: int) -> dict[str, Any]:
-    """What a page's answer says; with ``picture`` only where there is one."""
-    values = {"page": number, "dpi": None, **reading.text.as_dict()}
-    if reading.picture is not None:
-        data = base64.b64encode(reading.picture).decode()
-        values["picture"] = Picture(media_type="image/jpeg", data=data)
-    return values
+class _Where(NamedTuple):
+    """A page of one of several files: numbers from 0; no page is the file as a whole."""
 
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """What the work gives; it is cancelled as soon as the client has gone away.
-
-    Raises:
-        ClientGoneError: it has.
-    """
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGoneError
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-
-
-async def in_order(
-    pool: WorkerPool, tasks: AsyncIterable[tuple[PlaceT, Task[ResultT]]], *, urgent: bool
-) -> AsyncGenerator[tuple[PlaceT, ResultT | Exception], None]:
-    """Have tasks done, a few at a time; those in work are left when the generator is closed.
-
-    Yields:
-        Each task's place and its result, or why there is none, in the tasks' order.
-    """
-    waiting: deque[tuple[PlaceT, asyncio.Task[ResultT]]] = deque()
-    try:
-        async for place, task in tasks:
-            waiting.append((place, asyncio.create_task(pool.do(task, urgent=urgent))))
-            if len(waiting) >= _AHEAD:
-                yield await _outcome(*waiting.popleft())
-        while waiting:
-            yield await _outcome(*waiting.popleft())
-    finally:
-        for _, left in waiting:
-            left.cancel()
-
-
-async def _outcome(
-    place: PlaceT, task: "asyncio.Task[ResultT]"
-) -> tuple[PlaceT, ResultT | Exception]:
-    try:
-        return place, await task
-    except Exception as error:  # noqa: BLE001  (whatever it is, its client is told)
-        return place, error
+    file: int
+    page: int | None
+    page_count: int
 
 
 class _Streamed(StreamingResponse):
@@ -204,28 +178,41 @@ class _Streamed(StreamingResponse):
 
 
 async def _lines(
-    pool: WorkerPool, files: list[UploadFile], words: bool, picture: bool
+    pool: WorkerPool, files: list[UploadFile], parts: Parts
 ) -> AsyncGenerator[str, None]:
-    async def tasks() -> AsyncIterator[tuple[int, ReadPage]]:
-        for index, file in enumerate(files):
-            yield index, ReadPage(await file.read(), words, picture)
+    """A line for each page, in order; few files are in memory at once."""
 
-    async for index, reading in in_order(pool, tasks(), urgent=False):
-        name = files[index].filename or ""
-        if isinstance(reading, Exception):
-            problem = problem_of(reading)
-            if problem.status == 500:
-                _log.error("file %d of a batch failed", index, exc_info=reading)
-            yield _line(FileError(index=index, file=name, page=1, error=problem))
-        else:
-            values = page_values(reading, 1)
-            yield _line(FilePage(index=index, file=name, page_count=1, **values))
+    async def tasks() -> AsyncIterator[tuple[_Where, ReadPage | Exception]]:
+        for index, file in enumerate(files):
+            try:
+                content = await file.read()
+                count = await page_count(pool, content, urgent=False)
+            except Exception as error:  # noqa: BLE001  (whatever it is, its client is told)
+                yield _Where(index, None, 0), error
+                continue
+            for page in range(count):
+                task = ReadPage(content, page, parts.words, parts.picture)
+                yield _Where(index, page, count), task
+
+    async with aclosing(in_order(pool, tasks(), urgent=False)) as readings:
+        async for where, reading in readings:
+            name = files[where.file].filename or ""
+            if isinstance(reading, Exception) or where.page is None:
+                assert isinstance(reading, Exception)  # noqa: S101  (no page: no reading)
+                yield _failure(where, name, reading)
+            else:
+                values = page_values(reading, where.page)
+                known = FilePage(index=where.file, file=name, page_count=where.page_count, **values)
+                yield _line(known)
+
+
+def _failure(where: _Where, name: str, error: Exception) -> str:
+    problem = problem_of(error)
+    if problem.status == 500:
+        _log.error("file %d of a batch failed", where.file, exc_info=error)
+    page = None if where.page is None else where.page + 1
+    return _line(FileError(index=where.file, file=name, page=page, error=problem))
 
 
 def _line(answer: BaseModel) -> str:
     return answer.model_dump_json(exclude_unset=True) + "\n"
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
