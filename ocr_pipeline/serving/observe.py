@@ -88,8 +88,10 @@ class Observe:
         seconds = time.monotonic() - exchange.began
         route, method = route_of(scope, self.paths), method_of(scope)
         self.metrics.request(route, method, status, seconds)
-        # A task that failed says more than the status does; and a batch is answered 200.
-        failures = record.failures or Counter([_REFUSALS[status]] if status in _REFUSALS else [])
+        # A task that failed says more than the status does, and a batch is answered 200; a probe
+        # that says 503 refuses nobody.
+        refusal = None if route in QUIET else _REFUSALS.get(status)
+        failures = record.failures or Counter([refusal] if refusal else [])
         self.metrics.refused(failures)
         fields = {
             "method": method,

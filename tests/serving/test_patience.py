@@ -15,11 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from ocr_pipeline.config.access import PatienceConfig
 from ocr_pipeline.config.serve import ServeConfig
-from ocr_pipeline.serving.server import uvicorn_config
+from ocr_pipeline.serving.server import PatientProtocol, uvicorn_config
 from tests.serving.guarded import guarded
 
 DEADLINE_S = 20
 HEAD = b"POST /v1/echo HTTP/1.1\r\nHost: service\r\n"
+NOWHERE = b"POST /none HTTP/1.1\r\nHost: service\r\n"
 GET = b"GET /livez HTTP/1.1\r\nHost: service\r\n\r\n"
 SHORT_S = 0.3
 
@@ -155,9 +156,7 @@ def test_a_slow_body_has_more_time_the_more_of_it_has_come() -> None:
 def test_a_client_that_sends_on_after_its_answer_is_cut_off() -> None:
     stopped = threading.Event()
     with running() as service, service.connect() as connection:
-        connection.sendall(
-            b"POST /none HTTP/1.1\r\nHost: service\r\nContent-Length: 1000000\r\n\r\n"
-        )
+        connection.sendall(NOWHERE + b"Content-Length: 1000000\r\n\r\n")
         thread = trickle(connection, b"x", stopped)
         assert to_end(connection).startswith(b"HTTP/1.1 404 ")
         stopped.set()
@@ -168,14 +167,15 @@ def test_a_client_that_sends_on_after_its_answer_is_cut_off() -> None:
 def test_a_body_that_ends_after_its_answer_leaves_the_connection_open_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ocr_pipeline.serving.server._LINGER_S", SHORT_S)
+    monkeypatch.setattr("ocr_pipeline.serving.server._LINGER_S", 1000.0)
     with running(idle_timeout_s=60) as service, service.connect() as connection:
-        connection.sendall(
-            b"POST /none HTTP/1.1\r\nHost: service\r\nContent-Length: 10\r\n\r\n12345"
-        )
+        connection.sendall(NOWHERE + b"Content-Length: 10\r\n\r\n12345")
         assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
-        connection.sendall(b"67890")
-        time.sleep(2 * SHORT_S)
+        connection.sendall(b"67890" + GET)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        [protocol] = service.server.server_state.connections
+        assert isinstance(protocol, PatientProtocol)
+        protocol.loop.call_soon_threadsafe(protocol._end_unread)  # as the timer will
         connection.sendall(GET)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
