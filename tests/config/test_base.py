@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ocr_pipeline.config.base import Config, dump_config, load_config
+from ocr_pipeline.config.base import Config, dump_config, load_config, overrides_from
 from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.config.model import DetModelSpec, ModelSpec, RecModelSpec
 from ocr_pipeline.config.prepare import PrepareConfig
@@ -378,3 +378,50 @@ def test_suggestions_of_a_union_come_from_the_chosen_member(tmp_path: Path) -> N
         load_config(TypeAdapter(ModelSpec), path)
     assert "decode.threshold" not in str(caught.value)
     assert "threshold: unknown key" in str(caught.value)
+
+
+def from_environment(*words: str, **variables: str) -> ServeConfig:
+    schema = TypeAdapter(ServeConfig)
+    return load_config(schema, None, [*overrides_from(variables, "OCR_SERVE", schema), *words])
+
+
+def test_the_environment_sets_keys_and_the_command_line_has_the_last_word() -> None:
+    config = from_environment(
+        "port=1",
+        OCR_SERVE__PORT="2",
+        OCR_SERVE__ENGINE__THREADS="3",
+        OCR_SERVE__ACCESS__RATE__PER_MINUTE="30",
+        OCR_SERVE__ACCESS__CORS_ORIGINS='["https://a.example"]',
+        OCR_SERVE__ACCESS__KEYS_FILE="/run/keys=1",
+        OCR_SERVER__PORT="x",
+        PATH="/bin",
+    )
+    assert (config.port, config.engine.threads) == (1, 3)
+    assert config.access.rate is not None
+    assert config.access.rate.per_minute == 30
+    assert config.access.cors_origins == ("https://a.example",)
+    assert config.access.keys_file == "/run/keys=1"
+
+
+def test_the_environment_has_a_later_word_than_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "port: 1\nworkers: 2\n")
+    schema = TypeAdapter(ServeConfig)
+    words = overrides_from({"OCR_SERVE__PORT": "3"}, "OCR_SERVE", schema)
+    config = load_config(schema, path, words)
+    assert (config.port, config.workers) == (3, 2)
+
+
+def test_unknown_variables_are_named_together_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_environment(OCR_SERVE__PROT="1", OCR_SERVE__ENGINE_THREADS="2", OCR_SERVE__XYZQQ="3")
+    assert str(caught.value).splitlines() == [
+        "environment: OCR_SERVE__PROT: unknown key (did you mean OCR_SERVE__PORT?)",
+        "environment: OCR_SERVE__ENGINE_THREADS: unknown key "
+        "(did you mean OCR_SERVE__ENGINE__THREADS?)",
+        "environment: OCR_SERVE__XYZQQ: unknown key",
+    ]
+
+
+def test_a_bad_value_of_the_environment_is_told_by_its_key() -> None:
+    with pytest.raises(ConfigError, match="engine.threads: input should be a valid integer"):
+        from_environment(OCR_SERVE__ENGINE__THREADS="many")

@@ -869,11 +869,14 @@ def test_request_not_read_in_time_is_504_and_one_that_had_not_begun_is_never_rea
 
 
 def test_fault_of_the_reader_is_500_without_its_cause_and_does_not_end_the_service(
-    config: ServeConfig, page_text: str, tmp_path: Path
+    config: ServeConfig, page_text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Service(config, entry_in(tmp_path, broken_once)) as service:
         service.wait_until_loaded()
         answer = service.post(png(page()))
+        [told] = [r for r in caplog.records if r.name.endswith("worker") and r.exc_text]
+        assert "RuntimeError: segment 7 of /srv/secret" in str(told.exc_text)
+        assert vars(told)["fields"]["request_id"] == answer.headers["X-Request-ID"]
         assert_problem(answer, 500, "the operator's log says why")
         for word in ("RuntimeError", "segment 7", "secret", "Traceback", "File "):
             assert word not in answer.text
