@@ -36,6 +36,7 @@ PAGES = [
     "docs/lite.md",
     "docs/loader.md",
     "docs/networks.md",
+    "docs/operations.md",
     "docs/orientation.md",
     "docs/packs.md",
     "docs/paddle26.md",
@@ -67,6 +68,7 @@ NOT_RUN = {
     "source .venv/bin/activate": "the tests run in that environment",
     "make setup-paddle26": "CI runs it",
     "make test-paddle26": "CI runs it",
+    "pip install 'ocr_pipeline[trace]'": "the tests run in an environment that has it",
     "pip install 'ocr_pipeline[remote]'": "the tests run in an environment that has it",
 }
 OTHER_ENVIRONMENT = ".venv-paddle26/"

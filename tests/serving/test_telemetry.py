@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import re
+import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from ocr_pipeline.errors import (
 from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.inference.reader import PageText, ReadLine
 from ocr_pipeline.serving.messages import PageReading, ReadLines, ReadPage
-from ocr_pipeline.serving.metrics import Metrics, PoolState
+from ocr_pipeline.serving.metrics import Metrics, PoolState, Refusal
 from ocr_pipeline.serving.observe import Observe
 from ocr_pipeline.serving.pool import OverloadedError, TaskTimes, WorkerLostError
 from ocr_pipeline.serving.records import RequestRecord, recorded
@@ -148,10 +151,35 @@ def test_no_endpoint_no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_endpoint_without_opentelemetry_is_an_error_at_the_start(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ocr_pipeline.serving.tracing", None)
+    monkeypatch.setitem(sys.modules, "ocr_pipeline.serving.tracing", None)
     endpoint = "http://localhost:4318/v1/traces"
     config = TraceConfig(endpoint=endpoint if where == "config" else None)
     if where == "environment":
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     with pytest.raises(ConfigError, match=r"trace.endpoint .*pip install 'ocr_pipeline\[trace\]'"):
         open_tracing(config)
+
+
+def documented() -> list[tuple[str, tuple[str, ...], str]]:
+    """Name, labels and meaning of each figure, as the registry has them."""
+    metrics = Metrics(PoolState)
+    metrics.request("/", "GET", 200, 1.0)
+    metrics.refused({"key": 1})
+    metrics.read(pages=1, lines=1, characters=1, dropped={"a": 1}, milliseconds={"a": 1.0})
+    metrics.waited(1.0)
+    metrics.batch(1, 1)
+    rows = []
+    for family in metrics.registry.collect():
+        ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        labels = dict.fromkeys(name for s in family.samples for name in s.labels if name != "le")
+        rows.append((f"{family.name}{ending}", tuple(labels), family.documentation))
+    return rows
+
+
+def test_the_docs_name_each_figure_with_its_labels_and_each_reason(root: Path) -> None:
+    text = (root / "docs/operations.md").read_text("utf-8")
+    table = re.findall(r"^\| `(ocr_\w+)` \| (.*?) ?\| (.*) \|$", text, re.MULTILINE)
+    told = [(name, tuple(re.findall("`(.*?)`", labels)), what) for name, labels, what in table]
+    assert told == documented()
+    [reasons] = re.findall(r"Reasons of `ocr_refusals_total`: (.*?)\. ", text)
+    assert re.findall("`(.*?)`", reasons) == [*get_args(Refusal)]

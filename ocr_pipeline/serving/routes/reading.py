@@ -43,9 +43,12 @@ from ocr_pipeline.serving.uploads import (
 )
 
 _ERRORS = {
+    401: "no valid API key, where the service has keys",
+    408: "the body comes too slowly",
     413: "a file has too many bytes or pixels",
     415: "not a picture",
     422: "the picture is damaged, or the request has another form",
+    429: "too many requests of this key or address; see Retry-After",
     500: "a fault of the service, or of this picture; the operator's log says which",
     503: "too many requests wait, or the models are not loaded; see Retry-After",
     504: "not read in time",
