@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -135,11 +135,8 @@ class Access:
 
 def client_of(scope: Scope) -> str:
     """Address of the client; ``unknown`` where it is none, e.g. on a socket of the file system."""
-    host = (scope.get("client") or ("",))[0]
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        return "unknown"
+    address = _address_of(scope)
+    return "unknown" if address is None else str(address)
 
 
 def is_below(scope: Scope, paths: Sequence[str]) -> bool:
@@ -177,10 +174,20 @@ def _presented(scope: Scope) -> str:
 
 def _network_of(scope: Scope) -> str:
     """What shares a bucket where there are no keys: one IPv4 address, or 64 bits of IPv6."""
-    client = client_of(scope)
-    if client == "unknown" or not isinstance(ip_address(client), IPv6Address):
-        return client
-    return str(ip_network((client, 64), strict=False))
+    address = _address_of(scope)
+    if isinstance(address, IPv6Address):
+        return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+    return client_of(scope)
+
+
+def _address_of(scope: Scope) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address((scope.get("client") or ("",))[0])
+    except ValueError:
+        return None
+    # A socket that takes both kinds shows an IPv4 client as ::ffff:203.0.113.7.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def _seconds_to_fill(config: RateConfig) -> int:

@@ -73,7 +73,8 @@ class Observe:
                 await self.app(scope, exchange.receive, exchange.send)
             except Exception:
                 if exchange.status is not None:
-                    raise  # half an answer is sent: the server can only cut it off
+                    exchange.record.failures["fault"] += 1
+                    raise  # half an answer is sent: the server can only cut it off, and logs why
                 _log.exception("request failed")
                 bare = problem_response(
                     500, "Internal error", "the service failed; the operator's log says why"

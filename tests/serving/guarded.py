@@ -1,11 +1,12 @@
 """A small application behind the service's own middlewares, and calls of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.serving.guard import guard
@@ -13,11 +14,14 @@ from ocr_pipeline.serving.metrics import Metrics, PoolState
 from ocr_pipeline.serving.problems import HANDLERS
 
 CLIENT = "203.0.113.7"
-PATHS = ("/", "/livez", "/metrics", "/v1/echo", "/v1/fault", "/static/*")
+PATHS = ("/", "/livez", "/metrics", "/v1/echo", "/v1/fault", "/v1/half", "/static/*")
 
 
 def guarded(config: ServeConfig) -> FastAPI:
-    """``/v1/echo`` says how many bytes came, ``/v1/fault`` raises, others say ``ok``."""
+    """``/v1/echo`` says how many bytes came, others ``ok``.
+
+    ``/v1/fault`` raises, and so does ``/v1/half`` after half of its answer.
+    """
     app = FastAPI(exception_handlers=HANDLERS, openapi_url=None)
     app.state.metrics = Metrics(PoolState)
 
@@ -28,6 +32,14 @@ def guarded(config: ServeConfig) -> FastAPI:
     @app.get("/v1/fault")
     async def fault() -> None:
         raise RuntimeError("segment 7 of /srv/secret")
+
+    @app.get("/v1/half")
+    async def half() -> StreamingResponse:
+        async def parts() -> AsyncIterator[str]:
+            yield "half"
+            raise RuntimeError("segment 7 of /srv/secret")
+
+        return StreamingResponse(parts())
 
     for path in ("/", "/livez", "/metrics"):
         app.add_api_route(path, _ok)

@@ -130,6 +130,9 @@ def test_above_the_rate_the_answer_is_429_and_says_when_to_come_back() -> None:
         ("203.0.113.7", "203.0.113.8", False),
         ("2001:db8::1", "2001:db8::ffff:1", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
+        ("::ffff:203.0.113.7", "203.0.113.7", True),
         ("", "no address", True),
     ],
 )

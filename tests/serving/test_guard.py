@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -13,6 +14,7 @@ from ocr_pipeline.config.access import AccessConfig, RateConfig
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.serving.keys import new_key
 from tests.serving.guarded import CLIENT, call, guarded
+from tests.serving.test_patience import Running
 
 Lines = Callable[[], list[dict[str, Any]]]
 LOGGER = "ocr_pipeline.serving.observe"
@@ -121,6 +123,17 @@ def test_a_fault_is_bare_to_the_client_and_whole_in_the_log(
     }
     assert "segment 7 of /srv/secret" in caplog.text
     assert caplog.text.count("Traceback") == 1
+
+
+def test_a_fault_after_half_the_answer_cuts_it_off_and_is_counted(
+    lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = guarded(ServeConfig())
+    with Running(app, ServeConfig()) as service, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://127.0.0.1:{service.port}/v1/half")
+    assert (lines()[-1]["status"], lines()[-1]["refused"]) == (200, {"fault": 1})
+    assert "segment 7 of /srv/secret" in caplog.text
+    assert 'ocr_refusals_total{reason="fault"} 1.0' in figures(app)
 
 
 def test_paths_and_methods_that_clients_think_of_have_no_label_of_their_own(
