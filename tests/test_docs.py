@@ -51,6 +51,7 @@ PAGES = [
     "docs/suspects.md",
     "docs/synthesis.md",
     "docs/training.md",
+    "docs/web.md",
 ]
 FASTER = {
     "prepare": ["model=ppocrv6_tiny_rec", "val_count=4", "replay=null"],

@@ -25,7 +25,7 @@ class AccessConfig(Config):
     keys_file: str | None = None
     """Lines ``name:sha256-hex`` as ``ocr-pipeline key NAME`` prints them, read anew when they
     change; null: no key is asked for."""
-    open_paths: tuple[str, ...] = ("/", "/static/*")
+    open_paths: tuple[str, ...] = ("/", "/web/*")
     """Answered without a key and without limit, as /livez and /readyz always are; ``*`` at the end:
     all below. The web page is open since a browser cannot send a key with its first request, and
     holds nothing secret; /metrics tells what is read and how much, so it is not."""
@@ -41,7 +41,7 @@ class AccessConfig(Config):
     def _paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         for path in paths:
             if not path.startswith("/") or "*" in path[:-1]:
-                raise ValueError(f"{path!r} is no path; give one such as /metrics or /static/*")
+                raise ValueError(f"{path!r} is no path; give one such as /metrics or /web/*")
         return paths
 
     @field_validator("trusted_proxies")

@@ -18,6 +18,7 @@ from ocr_pipeline.serving.process import WorkerEntry
 from ocr_pipeline.serving.reload import reloading
 from ocr_pipeline.serving.routes.operations import operation_routes
 from ocr_pipeline.serving.routes.reading import reading_routes
+from ocr_pipeline.serving.routes.web import web_routes
 from ocr_pipeline.serving.telemetry import Telemetry, open_tracing, pool_state
 from ocr_pipeline.serving.worker import run_worker
 
@@ -64,7 +65,7 @@ def create_app(
         max_bytes=max(config.limits.max_bytes, config.documents.pdf_max_bytes),
         routes={"/v1/ocr/batch": config.batch.max_bytes},
     )
-    routers = (reading_routes(pool, config), operation_routes(pool, metrics))
+    routers = (reading_routes(pool, config), operation_routes(pool, metrics), web_routes())
     paths = {"/openapi.json"}
     for router in routers:
         app.include_router(router)
