@@ -1,15 +1,17 @@
 """What deploys the service says what the service has: routes, settings, figures, limits."""
 
+import asyncio
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
-from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import TypeAdapter
 
@@ -39,13 +41,20 @@ LABELS = {
     "ocr_worker_restarts_total": set(),
     "ocr_workers": set(),
 }
+Get = Callable[[str], httpx.Response]
 DOCKERFILES = ["Dockerfile", "deploy/gpu/Dockerfile"]
 
 
 @pytest.fixture(scope="module")
-def client() -> TestClient:
-    """A service whose reading processes are never started."""
-    return TestClient(create_app(ServeConfig()))
+def get() -> Get:
+    """Asks a service whose reading processes are never started."""
+    transport = httpx.ASGITransport(create_app(ServeConfig()))
+
+    async def ask(path: str) -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://ocr") as client:
+            return await client.get(path)
+
+    return lambda path: asyncio.run(ask(path))
 
 
 def read(path: Path) -> list[Any]:
@@ -86,15 +95,15 @@ def test_the_image_runs_without_rights_and_copies_what_exists(name: str, root: P
 
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_the_health_check_of_the_image_asks_what_the_service_answers(
-    name: str, root: Path, client: TestClient
+    name: str, root: Path, get: Get
 ) -> None:
     check = dict(instructions(root / name))["HEALTHCHECK"]
     path = re.search(r"http://127\.0\.0\.1:8000(/\w+)'", check)
     assert path
-    assert client.get(path[1]).json()["status"] == "loading"
+    assert get(path[1]).json()["status"] == "loading"
 
 
-@pytest.mark.parametrize(("name", "device"), zip(DOCKERFILES, ("cpu", "gpu"), strict=True))
+@pytest.mark.parametrize(("name", "device"), [*zip(DOCKERFILES, ("cpu", "gpu"), strict=True)])
 def test_the_image_starts_the_service_open_to_its_network(
     name: str, device: str, root: Path
 ) -> None:
@@ -202,9 +211,9 @@ def adapter(root: Path) -> Any:
     return values
 
 
-def series(client: TestClient) -> dict[str, str]:
+def series(get: Get) -> dict[str, str]:
     """Names that Prometheus keeps, with the name of the figure that each belongs to."""
-    answer = client.get("/metrics")
+    answer = get("/metrics")
     assert answer.status_code == 200
     found = {}
     for family in text_string_to_metric_families(answer.text):
@@ -218,10 +227,8 @@ def names_in(expr: str) -> set[str]:
     return set(re.findall(r"\bocr_\w+", expr))
 
 
-def test_alerts_and_dashboard_ask_for_figures_that_the_service_has(
-    root: Path, client: TestClient
-) -> None:
-    known = series(client)
+def test_alerts_and_dashboard_ask_for_figures_that_the_service_has(root: Path, get: Get) -> None:
+    known = series(get)
     assert LABELS.keys() <= set(known.values())
     asked = set[str]().union(*map(names_in, exprs(root)))
     assert asked <= known.keys()
@@ -229,10 +236,8 @@ def test_alerts_and_dashboard_ask_for_figures_that_the_service_has(
     assert {known[name] for name in asked} == LABELS.keys()
 
 
-def test_alerts_and_dashboard_ask_by_labels_that_the_figures_have(
-    root: Path, client: TestClient
-) -> None:
-    known = series(client)
+def test_alerts_and_dashboard_ask_by_labels_that_the_figures_have(root: Path, get: Get) -> None:
+    known = series(get)
     for expr in exprs(root):
         labels = {"instance", "job", "namespace", "pod"}
         for name in names_in(expr):
@@ -359,15 +364,15 @@ def test_the_pod_asks_for_what_its_workers_use_and_opens_the_port_it_listens_on(
 
 
 def test_probes_ask_routes_of_the_service_and_wait_long_enough(
-    manifests: dict[str, Any], kube_config: ServeConfig, client: TestClient
+    manifests: dict[str, Any], kube_config: ServeConfig, get: Get
 ) -> None:
     paths = {
         probe: container(manifests)[probe]["httpGet"]["path"]
         for probe in ("startupProbe", "livenessProbe", "readinessProbe")
     }
     # While models load: alive, not ready, and so not killed.
-    assert client.get(paths["livenessProbe"]).status_code == 200
-    assert client.get(paths["readinessProbe"]).status_code == 503
+    assert get(paths["livenessProbe"]).status_code == 200
+    assert get(paths["readinessProbe"]).status_code == 503
     assert paths["startupProbe"] == paths["readinessProbe"] != paths["livenessProbe"]
     startup = container(manifests)["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] > kube_config.start_timeout_s
@@ -426,7 +431,7 @@ def test_the_volumes_of_the_pod_are_made_by_what_is_named(
 
 
 def test_the_autoscaler_asks_for_a_figure_that_the_adapter_gives(
-    manifests: dict[str, Any], root: Path, client: TestClient, kube_config: ServeConfig
+    manifests: dict[str, Any], root: Path, get: Get, kube_config: ServeConfig
 ) -> None:
     spec = manifests["HorizontalPodAutoscaler"]["spec"]
     [metric] = spec["metrics"]
@@ -434,7 +439,7 @@ def test_the_autoscaler_asks_for_a_figure_that_the_adapter_gives(
     name = metric["pods"]["metric"]["name"]
     assert name == rule["name"]["as"]
     assert re.fullmatch(rule["name"]["matches"], name)
-    assert name in series(client)
+    assert name in series(get)
     assert float(metric["pods"]["target"]["averageValue"]) < kube_config.max_waiting
     target = {k: manifests["Deployment"][k] for k in ("apiVersion", "kind")}
     assert spec["scaleTargetRef"] == target | manifests["Deployment"]["metadata"]
@@ -442,11 +447,11 @@ def test_the_autoscaler_asks_for_a_figure_that_the_adapter_gives(
 
 
 def test_the_service_monitor_asks_the_service_for_its_figures(
-    manifests: dict[str, Any], root: Path, client: TestClient
+    manifests: dict[str, Any], root: Path, get: Get
 ) -> None:
     [monitor] = read(root / "deploy/kubernetes/monitoring/servicemonitor.yaml")
     [endpoint] = monitor["spec"]["endpoints"]
-    assert client.get(endpoint["path"]).status_code == 200
+    assert get(endpoint["path"]).status_code == 200
     assert endpoint["port"] == manifests["Service"]["spec"]["ports"][0]["name"]
     labels = manifests["Service"]["metadata"]["labels"]
     assert monitor["spec"]["selector"]["matchLabels"] == labels

@@ -32,7 +32,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from ocr_pipeline.serving.ray_serve import Replica, ReplicaFailedError, build
 
-LIMIT_S = 60
+LIMIT_S = 180
 CLIENTS, REQUESTS = 8, 160
 
 
@@ -165,6 +165,7 @@ def cluster(root: Path, folder: Path, models: ExportedPair) -> Iterator[Cluster]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_a_killed_replica_fails_only_what_it_had_and_is_replaced(
     root: Path, tmp_path: Path, exported_tiny: ExportedPair
