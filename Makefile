@@ -61,7 +61,7 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
-	$(VENV)/bin/hadolint Dockerfile
+	$(VENV)/bin/hadolint Dockerfile deploy/gpu/Dockerfile
 
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
   --no-annotate --no-emit-index-url pyproject.toml

@@ -27,6 +27,7 @@ from ocr_pipeline.config.serve import ServeConfig
 
 PAGES = [
     "README.md",
+    "docs/deploy.md",
     "docs/distributed.md",
     "docs/doctor.md",
     "docs/documents.md",
@@ -71,7 +72,10 @@ NOT_RUN = {
     "make test-paddle26": "CI runs it",
     "pip install 'ocr_pipeline[trace]'": "the tests run in an environment that has it",
     "pip install 'ocr_pipeline[remote]'": "the tests run in an environment that has it",
+    "pip install 'ocr_pipeline[ray]'": "the tests run in an environment that has it",
+    "serve run deploy/ray/serve.yaml": "tests/serving/test_ray_serve.py runs it",
 }
+NOT_AT_HAND = ("docker", "kubectl")
 OTHER_ENVIRONMENT = ".venv-paddle26/"
 
 
@@ -192,7 +196,7 @@ def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
     shutil.rmtree(sandbox / "work/0_pictures", ignore_errors=True)
     for number, line in enumerate(lines):
         words = shlex.split(line)
-        if line in NOT_RUN or words[0] == "docker" or words[0].startswith(OTHER_ENVIRONMENT):
+        if line in NOT_RUN or words[0] in NOT_AT_HAND or words[0].startswith(OTHER_ENVIRONMENT):
             continue
         if words[0] == "curl":
             continue  # runs below, against the service that the page starts
