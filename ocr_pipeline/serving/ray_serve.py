@@ -42,8 +42,8 @@ class Replica:
         """Return once the models are loaded; before that Ray gives the replica no request.
 
         Raises:
-            ReplicaFailedError: ``/livez`` says that the replica is worth replacing, or the models
-                could not be loaded.
+            ReplicaFailedError: its models could not be loaded, or its workers cannot be started any
+                more.
         """
         transport = ASGITransport(self._service)
         async with AsyncClient(transport=transport, base_url="http://replica") as client:
