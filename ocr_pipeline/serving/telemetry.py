@@ -1,7 +1,7 @@
 """What the reading processes do goes into figures, traces and the request's record."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ocr_pipeline.config.logs import TraceConfig
@@ -11,8 +11,9 @@ from ocr_pipeline.errors import (
     ImageTooLargeError,
     UnsupportedImageError,
 )
+from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.serving.jobs import TaskTimes
-from ocr_pipeline.serving.messages import PageReading, Task
+from ocr_pipeline.serving.messages import LinesReading, PageReading, Task
 from ocr_pipeline.serving.metrics import Metrics, PoolState, Refusal
 from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError, WorkerPool
 from ocr_pipeline.serving.records import current_record
@@ -46,8 +47,8 @@ class Telemetry:
         if isinstance(outcome, PageReading):
             steps = outcome.text.milliseconds
             self._page(outcome)
-        elif isinstance(outcome, list):
-            self._lines(outcome)
+        elif isinstance(outcome, LinesReading):
+            self._lines(outcome.lines)
         elif fault is not None:
             _note_failure(fault)
         if self._tracing is not None:
@@ -75,7 +76,7 @@ class Telemetry:
             if self._keep_text:
                 record.texts.append(text.text)
 
-    def _lines(self, outcomes: list[Any]) -> None:
+    def _lines(self, outcomes: Sequence[OrientedLine | ImageError]) -> None:
         lines = [line for line in outcomes if not isinstance(line, Exception)]
         self._metrics.read(
             pages=0,

@@ -804,7 +804,7 @@ def test_openapi_names_every_error_and_there_are_no_pages_with_foreign_scripts(
 ) -> None:
     paths = service.get("/openapi.json").json()["paths"]
     assert set(paths["/v1/ocr"]["post"]["responses"]) == {
-        *("200", "413", "415", "422"),
+        *("200", "401", "408", "413", "415", "422", "429"),
         *("500", "503", "504"),
     }
     assert set(paths["/readyz"]["get"]["responses"]) == {"200", "503"}

@@ -21,10 +21,11 @@ from ocr_pipeline.errors import (
 )
 from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.inference.reader import PageText, ReadLine
-from ocr_pipeline.serving.messages import PageReading, ReadLines, ReadPage
+from ocr_pipeline.serving.jobs import TaskTimes
+from ocr_pipeline.serving.messages import LinesReading, PageReading, ReadLines, ReadPage
 from ocr_pipeline.serving.metrics import Metrics, PoolState, Refusal
 from ocr_pipeline.serving.observe import Observe
-from ocr_pipeline.serving.pool import OverloadedError, TaskTimes, WorkerLostError
+from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError
 from ocr_pipeline.serving.records import RequestRecord, recorded
 from ocr_pipeline.serving.telemetry import Telemetry, open_tracing
 from ocr_pipeline.serving.worker import ReadingError
@@ -35,7 +36,8 @@ CORNERS = np.zeros((4, 2), np.float32)
 
 def page(*texts: str, dropped: Mapping[str, int] | None = None) -> PageReading:
     lines = [ReadLine(t, 0.9, CORNERS, 0.8, row, turned=False) for row, t in enumerate(texts)]
-    return PageReading(PageText(lines, 10, 10, {**(dropped or {})}, {"detect": 30.0}), None)
+    text = PageText(lines, 10, 10, {**(dropped or {})}, {"detect": 30.0})
+    return PageReading(text, None, None, {})
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -65,7 +67,7 @@ def test_a_page_is_counted_and_its_text_kept_only_where_it_is_wanted(metrics: Me
 
 def test_lines_are_counted_and_those_that_are_none_are_failures(metrics: Metrics) -> None:
     record = RequestRecord("a")
-    outcomes = [OrientedLine("合计", 0.9), UnsupportedImageError("no picture")]
+    outcomes = LinesReading([OrientedLine("合计", 0.9), UnsupportedImageError("no picture")], {})
     with recorded(record):
         Telemetry(metrics, None, keep_text=True).ended(ReadLines((b"", b"")), TIMES, outcomes)
     assert (record.texts, record.pages, record.failures) == (["合计"], 0, {"unsupported": 1})

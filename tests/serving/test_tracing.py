@@ -23,9 +23,9 @@ from ocr_pipeline.config.logs import TraceConfig
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ImageError
 from ocr_pipeline.serving.guard import guard
+from ocr_pipeline.serving.jobs import TaskTimes
 from ocr_pipeline.serving.messages import PageReading, ReadPage
 from ocr_pipeline.serving.metrics import Metrics, PoolState
-from ocr_pipeline.serving.pool import TaskTimes
 from ocr_pipeline.serving.telemetry import Telemetry
 from ocr_pipeline.serving.tracing import Tracing
 from tests.serving.guarded import call

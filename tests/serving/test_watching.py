@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ocr_pipeline.errors import ImageError
+from ocr_pipeline.serving.jobs import TaskTimes
 from ocr_pipeline.serving.messages import PageReading, ReadPage, Task
-from ocr_pipeline.serving.pool import TaskTimes
 from ocr_pipeline.serving.telemetry import pool_state
 from tests.serving.test_pool import begun, pids, read, run, running, until
 
@@ -76,6 +76,6 @@ def test_the_state_says_what_waits_who_works_and_for_whom(tmp_path: Path) -> Non
         assert (state.queued, state.ready, state.restarts) == (2, True, 0)
         assert sorted(state.pids.values()) == sorted(pids(tmp_path))
         assert set(state.pids) == {0, 1}
-        assert state.models == {"detector": "fake (000000000000)"}
+        assert state.models == {"detector": "ppocrv6_small_det (000000000000)"}
 
     run(work())
