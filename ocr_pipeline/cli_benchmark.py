@@ -1,6 +1,7 @@
 """``ocr-pipeline benchmark <name>``: speed against other code. Part of :mod:`ocr_pipeline.cli`."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from ocr_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from ocr_pipeline.benchmarks.mixed_precision import PrecisionResult
@@ -219,38 +222,76 @@ def pages(
 
 @app.command()
 def serve(
-    pictures: Annotated[list[Path], typer.Argument(help="that are sent, again and again")],
-    url: Annotated[
-        list[str], typer.Option("--url", help="of a running service; several take turns")
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH[=WEIGHT]...", help="pictures and folders that are sent"),
     ],
-    clients: Annotated[str, typer.Option(help="at the same time, with commas between")] = "1,8",
-    seconds: Annotated[float, typer.Option(help="of load in one turn")] = 10.0,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", help="of a running service; several take turns; none: starts ours"),
+    ] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            help="servers to start beside: paddlex, rapidocr-api, rapidocr-api-openvino, with "
+            "commas between"
+        ),
+    ] = "",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="of our service, where it is started"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="of each server that is started")] = 2,
+    clients: Annotated[
+        str, typer.Option(help="that each wait for their answer, with commas between")
+    ] = "",
+    rate: Annotated[
+        str, typer.Option(help="pictures a second that arrive at random, with commas between")
+    ] = "",
+    seconds: Annotated[float, typer.Option(help="of load in one turn, at least")] = 10.0,
     rounds: Annotated[int, typer.Option(min=1, help="turns of each service")] = 2,
+    duration: Annotated[
+        float | None, typer.Option(help="seconds of one long turn; shows whether memory grows")
+    ] = None,
     timeout_s: Annotated[float, typer.Option(help="for one answer")] = 60.0,
+    in_flight: Annotated[
+        int, typer.Option(help="with --rate: unanswered pictures, one more is not sent")
+    ] = 256,
+    seed: Annotated[int, typer.Option(help="of the order and of the arrivals")] = 0,
 ) -> None:
-    """Load on running services: pictures a second, and how long a client waits."""
-    from ocr_pipeline.benchmarks.serve import LoadPlan, run_load
-    from ocr_pipeline.errors import ConfigError
+    """Load on services, side by side: pictures a second, how long one waits, CER, memory."""
+    from ocr_pipeline.benchmarks.serve import LoadPlan, mixed, run_load
+    from ocr_pipeline.benchmarks.serve_report import as_markdown, summary
     from ocr_pipeline.progress import counting
 
-    if not all(number.strip().isdigit() for number in clients.split(",")):
-        raise ConfigError(f"clients {clients!r}; allowed: whole numbers with commas between")
-    numbers = tuple(map(int, clients.split(",")))
-    plan = LoadPlan(tuple(url), tuple(pictures), numbers, seconds, rounds, timeout_s)
+    if not clients and not rate:
+        clients = "1,8" if duration is None else "8"
+    plan = LoadPlan(
+        pictures=mixed(pictures, seed),
+        urls=tuple(url or ()),
+        against=against,
+        settings=tuple(setting or ()),
+        threads=threads,
+        clients=tuple(map(int, _numbers("clients", clients, r"\d+"))),
+        rates=tuple(map(float, _numbers("rate", rate, r"\d+(\.\d+)?"))),
+        seconds=seconds if duration is None else duration,
+        soak=duration is not None,
+        rounds=rounds if duration is None else 1,
+        timeout_s=timeout_s,
+        in_flight=in_flight,
+        seed=seed,
+    )
     with counting(_err, "turns") as on_turn:
-        results = run_load(plan, on_turn=on_turn)
-    table = Table()
-    table.add_column("service", overflow="fold")
-    for column in ("clients", "pictures/s", "p50 ms", "p95 ms", "answers", "differing"):
-        table.add_column(column, justify="right")
-    for r in results:
-        answers = "\n".join(f"{status}: {n}" for status, n in sorted(r.answers.items()))
-        shown = (r.clients, r.per_second, r.p50_ms, r.p95_ms, answers, r.differing)
-        table.add_row(
-            r.url.partition("//")[2], *("" if value is None else str(value) for value in shown)
-        )
-    _out.print(table)
-    typer.echo(json.dumps({"results": [r.as_dict() for r in results]}))
+        report = run_load(plan, on_turn=on_turn)
+    _out.print(as_markdown(report), highlight=False, soft_wrap=True, markup=False)
+    typer.echo(json.dumps(summary(report)))
+
+
+def _numbers(name: str, text: str, form: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")] if text else []
+    if not all(re.fullmatch(form, word) for word in words):
+        raise ConfigError(f"{name} {text!r}; allowed: numbers with commas between")
+    return words
 
 
 def _table(results: "Sequence[SideResult]") -> Table:

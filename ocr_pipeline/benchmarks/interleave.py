@@ -66,7 +66,7 @@ class Worker:
             stderr=self._stderr,
             text=True,
             encoding="utf-8",
-            env=_environment(side.environment),
+            env=environment_with(side.environment),
         )
 
     def __enter__(self) -> Self:
@@ -207,7 +207,8 @@ def serve(
         print(json.dumps(answer(line.rstrip("\n"))), file=answers, flush=True)
 
 
-def _environment(added: Mapping[str, str]) -> dict[str, str]:
+def environment_with(added: Mapping[str, str]) -> dict[str, str]:
+    """Our environment and what is added to it; an empty value takes a variable away."""
     merged = {**os.environ, **added}
     return {name: value for name, value in merged.items() if value}
 

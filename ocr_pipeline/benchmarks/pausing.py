@@ -19,9 +19,9 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
+from ocr_pipeline.benchmarks.groups import PROCESSES, cpu_seconds
 from ocr_pipeline.benchmarks.interleave import protocol
 
-_PROCESSES = Path("/proc")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Paddle's workers put their batches)
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         line = process.stdout.readline()
         while line:
             os.killpg(process.pid, signal.SIGSTOP)
-            used = _cpu_seconds(process.pid)
+            used = cpu_seconds(process.pid)
             answers.write(line)
             answers.flush()
             asked = sys.stdin.readline()
@@ -58,25 +58,11 @@ def main() -> None:
 
 def _with_cpu(line: str, group: int, before: float) -> str:
     """The answer with the CPU time of the whole group: a worker counts its own process alone."""
-    if not line or not _PROCESSES.is_dir():
+    if not line or not PROCESSES.is_dir():
         return line
     answer = json.loads(line)
-    answer["cpu_seconds"] = _cpu_seconds(group) - before
+    answer["cpu_seconds"] = cpu_seconds(group) - before
     return json.dumps(answer) + "\n"
-
-
-def _cpu_seconds(group: int) -> float:
-    """CPU time that the processes of a group have used; 0 where the system does not tell."""
-    ticks = 0
-    for process in _PROCESSES.glob("[0-9]*/stat"):
-        try:
-            text = process.read_text(encoding="ascii", errors="replace")
-        except OSError:  # it has ended
-            continue
-        values = text.rpartition(")")[2].split()  # proc_pid_stat(5), from the third field on
-        if int(values[2]) == group:
-            ticks += int(values[11]) + int(values[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def paused(command: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -79,19 +80,47 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def find_peers(names: str) -> list[Peer]:
+SERVER_PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            "paddlex",
+            "peers-paddlex-serving.txt",
+            "`paddlex --serve`, ONNX Runtime; one picture after another; longer side at most 4000 "
+            "px, shorter at least 64; box score 0.6, growth 1.5; batches of 6 lines; pictures as "
+            "base64 in JSON; set: threads, no pictures in the answer, without the networks that "
+            "turn and flatten pages and lines",
+        ),
+        Peer(
+            "rapidocr-api",
+            "peers-rapidocr-api.txt",
+            f"`rapidocr_api`, ONNX Runtime; up to 40 pictures at once; {_RAPID}; set: threads, "
+            "without its 0/180 classifier",
+        ),
+        Peer(
+            "rapidocr-api-openvino",
+            "peers-rapidocr-api.txt",
+            "the same with OpenVINO, which its own settings cannot ask for; its reader has one "
+            "inference request: pictures that come at the same time are answered 500",
+        ),
+    )
+}
+"""Servers of others, for ``benchmark serve``."""
+
+
+def find_peers(names: str, among: Mapping[str, Peer] = PEERS) -> list[Peer]:
     """Look peers up by their names with commas between; an empty string names none.
 
     Raises:
         ConfigError: a name that there is not; all names are given.
     """
     asked = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in asked if name not in PEERS]
+    unknown = [name for name in asked if name not in among]
     if unknown:
         raise ConfigError(
-            f"against {', '.join(unknown)}: no such reader; allowed: {', '.join(PEERS)}"
+            f"against {', '.join(unknown)}: no such reader; allowed: {', '.join(among)}"
         )
-    return [PEERS[name] for name in asked]
+    return [among[name] for name in asked]
 
 
 def peer_models(size: Size) -> dict[str, str]:

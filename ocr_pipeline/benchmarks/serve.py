@@ -1,23 +1,52 @@
-"""Load on running services: clients that each send the next picture when they have an answer."""
+"""Load on running services, ours and those of others, in turns and with the same pictures.
+
+Closed loop: clients that each send the next picture when they have an answer; a slow service is
+asked less often. Open loop: pictures arrive at random with a mean rate (a Poisson process, as from
+many people who do not know of each other) whether or not earlier ones were answered, and each is
+timed from when it should have been sent: what waits behind a slow answer counts in full.
+"""
 
 import asyncio
-import json
 import statistics
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 
+from ocr_pipeline.benchmarks.groups import cpu_seconds, memory
+from ocr_pipeline.benchmarks.pages import Page, score
+from ocr_pipeline.benchmarks.peers import SERVER_PEERS, find_peers
+from ocr_pipeline.benchmarks.reading import Found
+from ocr_pipeline.benchmarks.server_apis import OURS, Api, Body
+from ocr_pipeline.benchmarks.servers import Server, ended_by_sigterm, our_server, peer_server
 from ocr_pipeline.errors import ConfigError
+from ocr_pipeline.evaluation.pages import PICTURE_SUFFIXES, load_truth
+from ocr_pipeline.paddle_environment import paddle_environment
 
-_ROUTE = "/v1/ocr"
-_VARYING = ("milliseconds",)
-"""Of an answer; all else must be the same each time."""
+_SAMPLE_S = 1.0
+NOT_SENT, TIMED_OUT, BROKEN = "not sent", "time-out", "broken"
+"""Beside the statuses: too many were in flight; no answer in time; no answer at all."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One way to send pictures: so many ``clients``, or ``rate`` a second; the other is 0."""
+
+    clients: int = 0
+    rate: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """In tables, and the key in JSON: ``8`` or ``2.5/s``."""
+        return str(self.clients) if self.clients else f"{self.rate:g}/s"
 
 
 @dataclass(frozen=True)
@@ -25,160 +54,380 @@ class LoadPlan:
     """What is sent where.
 
     Attributes:
-        urls: of services, such as http://127.0.0.1:8000; they take turns.
-        pictures: files, sent one after another, again and again.
-        clients: numbers of clients, one measurement each.
-        seconds: of load on a service in one turn.
-        rounds: turns of each service with each number of clients.
+        pictures: files in the order in which they are sent, again and again; one that is here three
+            times is sent three times as often.
+        urls: of running services, such as http://127.0.0.1:8000. None: ours is started.
+        against: names of :data:`~ocr_pipeline.benchmarks.peers.SERVER_PEERS`, with commas between.
+        settings: ``KEY=VALUE`` of our service where it is started.
+        threads: of each server that is started.
+        clients: numbers of clients, one load each.
+        rates: pictures a second that arrive whatever happens, one load each.
+        seconds: of load on a service in one turn; a closed-loop turn goes on until all pictures
+            were sent equally often.
+        soak: turns are so long exactly, and the memory's course is kept.
+        rounds: turns of each service with each load.
         timeout_s: a request without an answer for so long counts as a time-out.
+        in_flight: an arrival that finds so many unanswered is not sent, but counted.
+        seed: of the arrivals; all services see the same ones.
 
     Raises:
         ConfigError: a value is not possible; all faults are one message.
     """
 
-    urls: tuple[str, ...]
     pictures: tuple[Path, ...]
+    urls: tuple[str, ...] = ()
+    against: str = ""
+    settings: tuple[str, ...] = ()
+    threads: int = 2
     clients: tuple[int, ...] = (1, 8)
+    rates: tuple[float, ...] = ()
     seconds: float = 10.0
+    soak: bool = False
     rounds: int = 2
     timeout_s: float = 60.0
+    in_flight: int = 256
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = [] if self.urls else ["no service; say --url http://127.0.0.1:8000"]
-        faults += [f"url {u!r}; allowed: http(s)://" for u in self.urls if not _is_http(u)]
+        faults = [f"url {u!r}; allowed: http(s)://" for u in self.urls if not _is_http(u)]
         faults += [] if self.pictures else ["no picture to send"]
-        faults += [f"{path}: no such picture" for path in self.pictures if not path.is_file()]
+        missing = dict.fromkeys(path for path in self.pictures if not path.is_file())
+        faults += [f"{path}: no such picture" for path in missing]
         faults += [f"clients {n}; allowed: from 1" for n in self.clients if n < 1]
-        for name in ("seconds", "rounds", "timeout_s"):
+        faults += [f"rate {rate:g}; allowed: above 0" for rate in self.rates if not rate > 0]
+        faults += [] if self.loads else ["no load; say how many clients or which rate"]
+        for name in ("threads", "seconds", "rounds", "timeout_s", "in_flight"):
             if getattr(self, name) <= 0:
                 faults.append(f"{name} {getattr(self, name)}; allowed: above 0")
+        if self.soak and self.rounds != 1:
+            faults.append(f"rounds {self.rounds} of a soak; allowed: 1")
+        if self.urls and self.settings:
+            faults.append("settings are for a service that is started here; leave --url out")
         if faults:
             raise ConfigError("; ".join(faults))
+        find_peers(self.against, SERVER_PEERS)
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """Those of both kinds."""
+        closed = tuple(Load(clients=number) for number in self.clients)
+        return closed + tuple(Load(rate=rate) for rate in self.rates)
+
+
+@dataclass
+class Turns:
+    """What is gathered about one service under one load.
+
+    Attributes:
+        seconds, answered: of each turn.
+        times: from sending a picture, or from when it was due, to its text, s.
+        answers: number of answers by status, and :data:`NOT_SENT`, :data:`TIMED_OUT`,
+            :data:`BROKEN`.
+        differing: texts or places that are not what the first answer for that picture said.
+        cpu_s: CPU time of the service's processes; 0 where it was not started here.
+        course: seconds of the turn and MB that the service held then; of soaks.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+    differing: int = 0
+    cpu_s: float = 0.0
+    course: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def per_second(self) -> float:
+        """Pictures read a second."""
+        return len(self.times) / sum(self.seconds)
+
+    @property
+    def by_round(self) -> list[float]:
+        """The same of each turn."""
+        return [number / s for number, s in zip(self.answered, self.seconds, strict=True)]
+
+    @property
+    def cpu_ms(self) -> float | None:
+        """CPU time a picture, ms; None where nobody tells."""
+        return 1000 * self.cpu_s / len(self.times) if self.cpu_s and self.times else None
+
+    def wait_ms(self, percent: int) -> float | None:
+        """So many percent of the answers came within this time; None where there was none."""
+        if len(self.times) < 2:
+            return 1000 * self.times[0] if self.times else None
+        return 1000 * statistics.quantiles(self.times, n=100, method="inclusive")[percent - 1]
+
+
+@dataclass
+class Service:
+    """One service that takes turns.
+
+    Attributes:
+        name: in tables.
+        url: of it.
+        api: how it is asked.
+        server: where it was started here.
+        bodies: of requests, by picture.
+        first: what it said first, by picture.
+        turns: by load.
+        peak_mb: most that its processes held; 0 where it was not started here.
+    """
+
+    name: str
+    url: str
+    api: Api
+    server: Server | None = None
+    bodies: dict[Path, Body] = field(default_factory=dict)
+    first: dict[Path, list[Found]] = field(default_factory=dict)
+    turns: dict[Load, Turns] = field(default_factory=dict)
+    peak_mb: float = 0.0
+
+    def cer(self) -> float | None:
+        """Edits in percent of the characters of the pictures whose text is known.
+
+        Lines are compared where they lie; one that is not answered counts in full.
+        """
+        scores = [
+            score(Page(path, load_truth(truth)), self.first.get(path, []))
+            for path in self.bodies
+            if (truth := path.with_suffix(".json")).exists()
+        ]
+        characters = sum(s.characters for s in scores)
+        return 100 * sum(s.edits for s in scores) / characters if characters else None
 
 
 @dataclass(frozen=True)
-class LoadResult:
-    """What one service did under one number of clients, all turns together.
+class LoadReport:
+    """All services; ratios are to the first."""
 
-    Attributes:
-        url: of the service.
-        clients: that sent at the same time.
-        per_second: pictures read a second.
-        p50_ms, p95_ms: from sending a picture to its text; None where none was read.
-        answers: number of answers by status, ``time-out`` and ``broken`` among them.
-        differing: texts that are not what the first answer for that picture said.
-    """
-
-    url: str
-    clients: int
-    per_second: float
-    p50_ms: float | None
-    p95_ms: float | None
-    answers: dict[str, int]
-    differing: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+    plan: LoadPlan
+    services: list[Service]
 
 
-class _Turns:
-    """What is gathered about one service and one number of clients."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.times: list[float] = []
-        self.answers: Counter[str] = Counter()
-        self.differing = 0
-
-    def result(self, url: str, clients: int) -> LoadResult:
-        """The figures of all turns."""
-        cuts = statistics.quantiles(self.times, n=20) if len(self.times) > 1 else self.times * 19
-        p50, p95 = (round(1000 * cuts[at], 1) if cuts else None for at in (9, 18))
-        rate = round(len(self.times) / self.seconds, 2)
-        return LoadResult(url, clients, rate, p50, p95, dict(self.answers), self.differing)
+OnTurn = Callable[[int, int], None]
+"""Called with (turns done, turns in all)."""
 
 
-def run_load(
-    plan: LoadPlan, *, on_turn: Callable[[int, int], None] = lambda _done, _of: None
-) -> list[LoadResult]:
+def run_load(plan: LoadPlan, *, on_turn: OnTurn = lambda _done, _of: None) -> LoadReport:
     """Load all services in turn, round by round, so that a busy machine is busy for all.
+
+    Servers that were started here stand still while they have no turn.
 
     Args:
         plan: what is sent where.
-        on_turn: is told how many turns of how many are done.
+        on_turn: see :data:`OnTurn`.
 
     Raises:
         ConfigError: a service does not answer at all.
+        AssetError: the environment of another server or a released file cannot be had.
+        DataError: the text beside a picture cannot be read.
+        TrainingError: a server that was started here ended.
     """
-    return asyncio.run(_run(plan, on_turn))
+    services = [Service(urlsplit(url).netloc, url, OURS) for url in dict.fromkeys(plan.urls)]
+    peers = find_peers(plan.against, SERVER_PEERS)
+    with ended_by_sigterm(), ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serve-")))
+        starts: list[Callable[[], Server]] = [
+            lambda peer=peer: peer_server(  # type: ignore[misc]
+                peer, scratch, threads=plan.threads, without=paddle_environment()
+            )
+            for peer in peers
+        ]
+        if not plan.urls:
+            starts.insert(0, lambda: our_server(plan.settings, threads=plan.threads))
+        for start in starts:  # one after the other: starting disturbs nobody
+            server = stack.enter_context(start())
+            server.pause()
+            services.append(Service(server.name, server.url, server.api, server))
+        asyncio.run(_run(plan, services, on_turn))
+    return LoadReport(plan, services)
 
 
-async def _run(plan: LoadPlan, on_turn: Callable[[int, int], None]) -> list[LoadResult]:
-    contents = [path.read_bytes() for path in plan.pictures]
-    gathered = {(url, n): _Turns() for url in plan.urls for n in plan.clients}
-    first: dict[tuple[str, int], str] = {}
-    total, done = len(gathered) * plan.rounds, count(1)
+def mixed(sources: Iterable[str], seed: int = 0) -> tuple[Path, ...]:
+    """Pictures in a random order that is the same each time.
+
+    Args:
+        sources: files, or folders of pictures; ``PATH=3`` is there three times.
+        seed: of the order.
+
+    Raises:
+        ConfigError: a path that is not there, a folder without pictures, a weight that is no whole
+            number from 1; all faults in one message.
+    """
+    found, faults = [], []
+    for source in sources:
+        name, _, weight = source.rpartition("=")
+        as_is = not name or Path(source).exists()
+        path, times = (Path(source), "1") if as_is else (Path(name), weight)
+        pictures = [path]
+        if path.is_dir():
+            files = sorted(path.iterdir())
+            pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+        if not times.isdecimal() or int(times) < 1:
+            faults.append(f"{source}: weight {times!r}; allowed: a whole number from 1")
+        elif not pictures:
+            faults.append(f"{path}: holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+        else:
+            found += pictures * int(times)
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return tuple(found[at] for at in np.random.default_rng(seed).permutation(len(found)))
+
+
+def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
+    """Times of a Poisson process, s from its start.
+
+    Args:
+        rate: mean number a second.
+        seconds: none comes later.
+        seed: the same one gives the same times.
+    """
+    draw, times, now = np.random.default_rng(seed), [], 0.0
+    while (now := now + float(draw.exponential(1 / rate))) < seconds:
+        times.append(now)
+    return times
+
+
+async def _run(plan: LoadPlan, services: Sequence[Service], on_turn: OnTurn) -> None:
+    contents = {path: path.read_bytes() for path in plan.pictures}
+    for service in services:
+        service.bodies = {path: service.api.body(content) for path, content in contents.items()}
+        service.turns = {load: Turns() for load in plan.loads}
+        async with _turn(service) as session:
+            await _check(session, service)
+            for path in service.bodies:  # all are warm, and have said what they read
+                await _ask(session, service, path, Turns(), plan.timeout_s)
+    total, done = len(services) * len(plan.loads) * plan.rounds, count(1)
+    for number in range(plan.rounds):
+        first = number % len(services)
+        for load in plan.loads:
+            for service in [*services[first:], *services[:first]]:
+                await _one_turn(plan, service, load, plan.seed + number)
+                on_turn(next(done), total)
+
+
+@asynccontextmanager
+async def _turn(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Let a service run; its connections are new: a stopped server cannot close its old ones."""
+    if service.server:
+        service.server.go_on()
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=plan.timeout_s, limits=limits) as session:
-        for url in plan.urls:
-            await _check(session, url)
-        for _ in range(plan.rounds):
-            for clients in plan.clients:
-                for url in plan.urls:
-                    turns = gathered[url, clients]
-                    await _one_turn(session, url, contents, clients, plan.seconds, turns, first)
-                    on_turn(next(done), total)
-    return [turns.result(*key) for key, turns in gathered.items()]
+    async with httpx.AsyncClient(timeout=None, limits=limits) as session:  # noqa: S113  (_ask has)
+        yield session
+    if service.server:
+        service.server.check()
+        service.server.pause()
 
 
-async def _check(session: httpx.AsyncClient, url: str) -> None:
+async def _check(session: httpx.AsyncClient, service: Service) -> None:
+    url = service.url
     try:
-        answer = await session.get(f"{url}/readyz")
+        answer = await session.get(url + service.api.ready)
     except httpx.HTTPError as error:
         raise ConfigError(f"{url}: does not answer ({error}); start the service first") from None
     if answer.status_code != 200:
         raise ConfigError(f"{url}: is not ready ({answer.text}); wait for /readyz to say 200")
 
 
-async def _one_turn(
-    session: httpx.AsyncClient,
-    url: str,
-    contents: Sequence[bytes],
-    clients: int,
-    seconds: float,
-    turns: _Turns,
-    first: dict[tuple[str, int], str],
+async def _one_turn(plan: LoadPlan, service: Service, load: Load, seed: int) -> None:
+    turns = service.turns[load]
+    before = len(turns.times)
+    async with _turn(service) as session:
+        group = service.server.group if service.server else 0
+        used, started = cpu_seconds(group) if group else 0.0, time.perf_counter()
+        watch = asyncio.create_task(_watch(service, turns.course if plan.soak else []))
+        if load.clients:
+            await _closed(session, service, plan, load.clients, turns)
+        else:
+            due = arrivals(load.rate, plan.seconds, seed)
+            await _open(session, service, plan, due, turns)
+        turns.seconds.append(time.perf_counter() - started)
+        turns.answered.append(len(turns.times) - before)
+        turns.cpu_s += cpu_seconds(group) - used if group else 0.0
+        watch.cancel()
+
+
+async def _closed(
+    session: httpx.AsyncClient, service: Service, plan: LoadPlan, clients: int, turns: Turns
 ) -> None:
-    started = time.perf_counter()
-    numbers = count()
+    started, numbers, over = time.perf_counter(), count(), False
+    length = 1 if plan.soak else len(plan.pictures)
 
     async def client() -> None:
-        while time.perf_counter() - started < seconds:
-            number = next(numbers) % len(contents)
-            sent = time.perf_counter()
-            status, said = await _ask(session, url, contents[number])
-            turns.answers[status] += 1
-            if said is not None:
-                turns.times.append(time.perf_counter() - sent)
-                turns.differing += first.setdefault((url, number), said) != said
+        nonlocal over
+        while not over:
+            number = next(numbers)
+            if number % length == 0 and time.perf_counter() - started >= plan.seconds:
+                over = True
+                return
+            path = plan.pictures[number % len(plan.pictures)]
+            await _ask(session, service, path, turns, plan.timeout_s)
 
     await asyncio.gather(*(client() for _ in range(clients)))
-    turns.seconds += time.perf_counter() - started
 
 
-async def _ask(session: httpx.AsyncClient, url: str, content: bytes) -> tuple[str, str | None]:
-    """Status, and what was read; None where nothing was."""
+async def _open(
+    session: httpx.AsyncClient,
+    service: Service,
+    plan: LoadPlan,
+    due: Sequence[float],
+    turns: Turns,
+) -> None:
+    started = time.perf_counter()
+    waiting: set[asyncio.Task[None]] = set()
+    for number, at in enumerate(due):
+        await asyncio.sleep(max(0.0, started + at - time.perf_counter()))
+        if len(waiting) >= plan.in_flight:
+            turns.answers[NOT_SENT] += 1
+            continue
+        path = plan.pictures[number % len(plan.pictures)]
+        asked = _ask(session, service, path, turns, plan.timeout_s, due=started + at)
+        waiting.add(task := asyncio.create_task(asked))
+        task.add_done_callback(waiting.discard)
+    await asyncio.gather(*waiting)
+
+
+async def _ask(
+    session: httpx.AsyncClient,
+    service: Service,
+    path: Path,
+    turns: Turns,
+    timeout_s: float,
+    *,
+    due: float | None = None,
+) -> None:
+    """Send one picture and note what came of it."""
+    body = service.bodies[path]
+    since = time.perf_counter() if due is None else due
     try:
-        answer = await session.post(url + _ROUTE, files={"file": ("picture", content)})
-    except httpx.TimeoutException:
-        return "time-out", None
+        async with asyncio.timeout(timeout_s):
+            answer = await session.post(
+                service.url + service.api.route,
+                content=body.content,
+                headers={"content-type": body.media_type},
+            )
+    except TimeoutError:
+        turns.answers[TIMED_OUT] += 1
+        return
     except httpx.TransportError:
-        return "broken", None
+        turns.answers[BROKEN] += 1
+        return
+    turns.answers[str(answer.status_code)] += 1
     if answer.status_code != 200:
-        return str(answer.status_code), None
-    said = {name: value for name, value in answer.json().items() if name not in _VARYING}
-    return "200", json.dumps(said, sort_keys=True)
+        return
+    turns.times.append(time.perf_counter() - since)
+    said = service.api.lines(answer.json())
+    turns.differing += service.first.setdefault(path, said) != said
+
+
+async def _watch(service: Service, course: list[tuple[float, float]]) -> None:
+    """Look at a service's memory each second until cancelled."""
+    started = time.perf_counter()
+    while service.server:
+        held = memory(service.server.group)
+        service.peak_mb = max(service.peak_mb, held.peak)
+        course.append((time.perf_counter() - started, held.now))
+        await asyncio.sleep(_SAMPLE_S)
 
 
 def _is_http(url: str) -> bool:

@@ -2,39 +2,76 @@
 
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from ocr_pipeline.benchmarks.serve import LoadPlan, run_load
+from ocr_pipeline.benchmarks import serve as module
+from ocr_pipeline.benchmarks.serve import Load, LoadPlan, arrivals, mixed, run_load
+from ocr_pipeline.benchmarks.serve_report import as_markdown, memory_growth, summary
 from ocr_pipeline.cli_benchmark import app
-from ocr_pipeline.errors import ConfigError
+from ocr_pipeline.errors import AssetError, ConfigError
+from tests.conftest import ExportedPair
+
+CORNERS = [[0, 0], [90, 0], [90, 10], [0, 10]]
+
+
+@dataclass
+class Fake:
+    """A service that says these texts in turn.
+
+    Attributes:
+        texts: of its answers.
+        refuse_every: so many requests, one is answered 503.
+        ready: status of /readyz.
+        busy_s: pictures are read one after another, each for so long.
+        held: pictures are answered once this is set.
+        received: how often each picture came.
+        url: of it.
+    """
+
+    texts: list[str]
+    refuse_every: int = 0
+    ready: int = 200
+    busy_s: float = 0.0
+    held: threading.Event | None = None
+    received: Counter[bytes] = field(default_factory=Counter)
+    url: str = ""
 
 
 @contextmanager
-def server(texts: list[str], *, refuse_every: int = 0, ready: int = 200) -> Iterator[str]:
-    """A service that says these texts in turn, and every so often that it is busy."""
-    numbers = count(1)
+def running(fake: Fake) -> Iterator[str]:
+    numbers, one_by_one = count(1), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._say(ready, {"status": "ready" if ready == 200 else "loading"})
+            self._say(fake.ready, {"status": "ready" if fake.ready == 200 else "loading"})
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            number = next(numbers)
-            if refuse_every and number % refuse_every == 0:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            with one_by_one:
+                fake.received[content.split(b"\r\n\r\n")[1].split(b"\r\n")[0]] += 1
+                number = next(numbers)
+                time.sleep(fake.busy_s)
+            if fake.held:
+                fake.held.wait()
+            if fake.refuse_every and number % fake.refuse_every == 0:
                 self._say(503, {"detail": "busy"})
             else:
-                text = texts[number % len(texts)]
-                self._say(200, {"text": text, "milliseconds": {"total": number}})
+                line = {"text": fake.texts[number % len(fake.texts)], "points": CORNERS}
+                page = {"lines": [line], "milliseconds": {"total": number}}
+                self._say(200, {"text": line["text"], "pages": [page]})
 
         def _say(self, status: int, answer: object) -> None:
             content = json.dumps(answer).encode()
@@ -45,10 +82,15 @@ def server(texts: list[str], *, refuse_every: int = 0, ready: int = 200) -> Iter
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that left
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            if fake.held:
+                fake.held.set()
+            server.shutdown()
 
 
 @pytest.fixture
@@ -58,55 +100,221 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
+def closed(picture: Path, *urls: str, **values: Any) -> LoadPlan:
+    plan = {"clients": (2,), "seconds": 0.1, "rounds": 1, **values}
+    return LoadPlan((picture,), urls, **plan)
+
+
+def open_loop(picture: Path, url: str, rate: float, **values: Any) -> LoadPlan:
+    return closed(picture, url, clients=(), rates=(rate,), **values)
+
+
 def test_answers_are_counted_and_compared_with_the_first(picture: Path) -> None:
-    with server(["the same"]) as good, server(["one", "other"], refuse_every=5) as bad:
-        plan = LoadPlan((good, bad), (picture,), clients=(1, 4), seconds=0.2, rounds=2)
-        turns: list[tuple[int, int]] = []
-        results = run_load(plan, on_turn=lambda done, of: turns.append((done, of)))
+    turns: list[tuple[int, int]] = []
+    with running(Fake(["same"])) as good, running(Fake(["1", "2"], refuse_every=5)) as bad:
+        plan = closed(picture, good, bad, clients=(1, 4), seconds=0.2, rounds=2)
+        report = run_load(plan, on_turn=lambda done, of: turns.append((done, of)))
     assert turns == [(number, 8) for number in range(1, 9)]
-    assert [(r.url, r.clients) for r in results] == [(good, 1), (good, 4), (bad, 1), (bad, 4)]
-    for result in results[:2]:
-        assert set(result.answers) == {"200"}
-        assert result.differing == 0
-        assert 0 < result.per_second <= result.answers["200"] / 0.4  # two turns of 0.2 s or more
-        assert result.p50_ms is not None
-        assert result.p95_ms is not None
-        assert 0 < result.p50_ms <= result.p95_ms
-    for result in results[2:]:
-        assert set(result.answers) == {"200", "503"}
-        assert result.differing > result.answers["200"] / 4
+    assert [service.url for service in report.services] == [good, bad]
+    for clients in (1, 4):
+        ours, theirs = (service.turns[Load(clients)] for service in report.services)
+        assert set(ours.answers) == {"200"}
+        assert ours.differing == 0
+        assert 0 < ours.per_second <= ours.answers["200"] / 0.4  # two turns of 0.2 s or more
+        assert len(ours.by_round) == 2
+        assert 0 < (ours.wait_ms(50) or 0) <= (ours.wait_ms(95) or 0) <= 1000 * max(ours.times)
+        assert set(theirs.answers) == {"200", "503"}
+        assert theirs.differing > theirs.answers["200"] / 4
+
+
+def test_a_turn_sends_all_pictures_equally_often_and_a_weight_counts(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_text(name)
+    plan_of = mixed([str(tmp_path / "a.png"), str(tmp_path / "b.png") + "=3"])
+    fake = Fake(["x"])
+    with running(fake) as url:
+        run_load(LoadPlan(plan_of, (url,), clients=(3,), seconds=0.1, rounds=1))
+    a, b = (fake.received[name] - 1 for name in (b"a", b"b"))  # one each before the turns
+    assert a > 0
+    assert b == 3 * a
+
+
+def test_pictures_are_mixed_in_an_order_of_their_own_that_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    names = [f"{number}.png" for number in range(8)]
+    for name in [*names, "0.json"]:
+        (tmp_path / "folder" / name).touch()
+    (tmp_path / "x=y.png").touch()
+    sources = [str(tmp_path / "folder"), str(tmp_path / "x=y.png")]
+    found = mixed(sources, seed=1)
+    assert sorted(path.name for path in found) == [*names, "x=y.png"]
+    assert found == mixed(sources, seed=1) != mixed(sources, seed=2)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match=r"none: holds no picture .*weight '0'; allowed: a whole"):
+        mixed([str(tmp_path / "none"), f"{sources[0]}=0"])
+
+
+def test_arrivals_come_at_random_with_their_rate_and_always_the_same() -> None:
+    times = arrivals(50.0, 100.0, seed=3)
+    assert times == arrivals(50.0, 100.0, seed=3) != arrivals(50.0, 100.0, seed=4)
+    assert 0 < times[0] < times[-1] < 100
+    assert len(times) == pytest.approx(5000, rel=0.05)  # 3.5 standard deviations
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    short = sum(gap < 1 / 50 for gap in gaps) / len(gaps)
+    assert short == pytest.approx(0.632, abs=0.03)  # exponential: 1 - 1/e below the mean
+
+
+def test_arrivals_do_not_wait_for_answers_and_are_timed_from_when_they_were_due(
+    picture: Path,
+) -> None:
+    with running(Fake(["x"], busy_s=0.05)) as url:
+        report = run_load(open_loop(picture, url, 100.0, seconds=0.2))
+    turns = report.services[0].turns[Load(rate=100.0)]
+    sent = len(arrivals(100.0, 0.2, seed=0))
+    assert sent > 10
+    assert turns.answers == {"200": sent}
+    # One after another: the last has waited for all others since it was due.
+    assert max(turns.times) >= sent * 0.05 - 0.2
+    assert turns.seconds[0] >= sent * 0.05
+
+
+def test_arrivals_beyond_the_bound_are_counted_and_not_sent(picture: Path) -> None:
+    fake = Fake(["x"], busy_s=0.1)
+    with running(fake) as url:
+        report = run_load(open_loop(picture, url, 100.0, seconds=0.3, in_flight=2))
+    answers = report.services[0].turns[Load(rate=100.0)].answers
+    assert set(answers) == {"200", module.NOT_SENT}
+    assert sum(answers.values()) == len(arrivals(100.0, 0.3, seed=0))
+    assert answers["200"] == fake.received[b"any bytes"] - 1
+
+
+def test_a_service_that_never_answers_is_a_time_out(picture: Path) -> None:
+    with running(Fake(["x"], held=threading.Event())) as url:
+        report = run_load(closed(picture, url, timeout_s=0.2))
+    [service] = report.services
+    assert set(service.turns[Load(2)].answers) == {"time-out"}
+    assert service.first == {}
 
 
 def test_a_service_that_only_refuses_has_no_times(picture: Path) -> None:
-    with server(["x"], refuse_every=1) as busy:
-        [result] = run_load(LoadPlan((busy,), (picture,), clients=(2,), seconds=0.1, rounds=1))
-    assert set(result.answers) == {"503"}
-    assert (result.per_second, result.p50_ms, result.p95_ms) == (0, None, None)
+    with running(Fake(["x"], refuse_every=1)) as busy:
+        report = run_load(closed(picture, busy))
+    turns = report.services[0].turns[Load(2)]
+    assert set(turns.answers) == {"503"}
+    assert (turns.per_second, turns.wait_ms(50), turns.wait_ms(95)) == (0, None, None)
+    assert summary(report)["servers"][busy.partition("//")[2]]["unread"] == 1
+
+
+def test_what_was_read_is_compared_with_the_known_text(picture: Path) -> None:
+    picture.with_suffix(".json").write_text(json.dumps([[CORNERS, "abcdefghij"]]))
+    with running(Fake(["abcdefghij"])) as right, running(Fake(["abcdXfghij"])) as wrong:
+        report = run_load(closed(picture, right, wrong))
+        with running(Fake([""], refuse_every=1)) as silent:
+            [nothing] = run_load(closed(picture, silent)).services
+    assert [service.cer() for service in report.services] == [0.0, 10.0]
+    assert nothing.cer() == 100.0
 
 
 def test_services_that_are_not_there_or_not_ready_are_named(picture: Path) -> None:
-    with server([], ready=503) as loading, pytest.raises(ConfigError, match="is not ready.*loadi"):
-        run_load(LoadPlan((loading,), (picture,)))
+    with running(Fake([], ready=503)) as url, pytest.raises(ConfigError, match="not ready.*loadi"):
+        run_load(closed(picture, url))
     with pytest.raises(ConfigError, match="does not answer .*start the service first"):
-        run_load(LoadPlan((loading,), (picture,)))
+        run_load(closed(picture, url))
 
 
 def test_all_faults_of_a_plan_are_one_message(tmp_path: Path) -> None:
     message = (
-        r"^url 'ftp://x'; allowed: http\(s\)://; .*none.png: no such picture; "
-        r"clients 0; allowed: from 1; seconds 0; allowed: above 0$"
+        r"^url 'ftp://x'; allowed: http\(s\)://; .*none.png: no such picture; clients 0; allowed: "
+        r"from 1; rate -1; allowed: above 0; seconds 0; allowed: above 0; rounds 2 of a soak; "
+        r"allowed: 1; settings are for a service that is started here; leave --url out$"
     )
     with pytest.raises(ConfigError, match=message):
-        LoadPlan(("ftp://x",), (tmp_path / "none.png",), clients=(0,), seconds=0)
-    with pytest.raises(ConfigError, match=r"no service; say --url .*; no picture to send"):
-        LoadPlan((), ())
+        LoadPlan(
+            (tmp_path / "none.png",) * 2,
+            ("ftp://x",),
+            settings=("workers=2",),
+            clients=(0,),
+            rates=(-1.0,),
+            seconds=0,
+            soak=True,
+        )
+    with pytest.raises(ConfigError, match="no picture to send; no load; say how many clients"):
+        LoadPlan((), clients=())
+    with pytest.raises(ConfigError, match="against nobody: no such reader; allowed: paddlex, rapi"):
+        LoadPlan((Path(__file__),), against="nobody")
+
+
+def test_report_says_how_many_times_as_fast_the_first_is(picture: Path) -> None:
+    with running(Fake(["x"])) as fast, running(Fake(["x"], busy_s=0.05)) as slow:
+        report = run_load(closed(picture, fast, slow, clients=(1, 2)))
+    said = json.loads(json.dumps(summary(report)))
+    name, first = (url.partition("//")[2] for url in (slow, fast))
+    for clients in ("1", "2"):
+        ours, theirs = (said["servers"][key]["loads"][clients] for key in (first, name))
+        ratio = ours["per_second"] / theirs["per_second"]
+        assert said["ratio"][name][clients] == pytest.approx(ratio, rel=0.01)
+        p95 = theirs["p95_ms"] / ours["p95_ms"]
+        assert said["p95_ratio"][name][clients] == pytest.approx(p95, rel=0.2)  # 0.1 ms is rounded
+        assert theirs["statuses"] == {"200": theirs["statuses"]["200"]}
+        assert "memory" not in ours
+    shown = as_markdown(report)
+    assert f"| 2 | {name} |" in shown
+    assert "above 1 where it is faster" in shown
+
+
+def test_growth_of_memory_is_told_from_what_comes_after_two_minutes() -> None:
+    settled = [(float(at), 100.0 + 3 * min(at, 120)) for at in range(600)]
+    assert memory_growth(settled) == {
+        "settled_mb": 460.0,
+        "end_mb": 460.0,
+        "growth_mb": 0.0,
+        "mb_per_hour": 0.0,
+    }
+    growing = [(float(at), 100.0 + at / 60) for at in range(721)]
+    growth = memory_growth(growing)
+    assert growth is not None
+    assert growth["mb_per_hour"] == pytest.approx(60.0)
+    assert growth["growth_mb"] == pytest.approx((705 - 134.5) / 60, abs=0.1)
+    assert memory_growth(growing[:170]) is None
+    assert memory_growth([]) is None
 
 
 def test_the_command_shows_a_table_and_one_json_object_last(picture: Path) -> None:
-    with server(["text"]) as url:
-        words = ["serve", str(picture), "--url", url, "--clients", "1,2", "--seconds", "0.1"]
-        done = CliRunner().invoke(app, [*words, "--rounds", "1"])
+    with running(Fake(["text"])) as url:
+        words = ["serve", str(picture), "--url", url, "--clients", "1,2", "--rate", "20"]
+        done = CliRunner().invoke(app, [*words, "--seconds", "0.2", "--rounds", "1"])
     assert done.exit_code == 0, done.output
-    results = json.loads(done.stdout.splitlines()[-1])["results"]
-    assert [result["clients"] for result in results] == [1, 2]
+    said = json.loads(done.stdout.splitlines()[-1])
+    [figures] = said["servers"].values()
+    assert list(figures["loads"]) == ["1", "2", "20/s"]
+    assert said["ratio"] == {}
     assert "pictures/s" in done.stdout
+    for option in ("--clients=1,x", "--rate=1/2", "--clients=2.5"):
+        with pytest.raises(ConfigError, match=r"(clients|rate) '.*'; allowed: numbers with commas"):
+            CliRunner().invoke(app, ["serve", str(picture), option], catch_exceptions=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_servers_of_others_read_the_same_page_beside_ours(
+    exported_tiny: ExportedPair, tmp_path: Path
+) -> None:
+    from ocr_pipeline.benchmarks.drawn_pages import draw_pages
+
+    [page] = mixed([str(draw_pages(tmp_path, 1))])
+    models = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
+    names = ["paddlex", "rapidocr-api", "rapidocr-api-openvino"]
+    plan = LoadPlan(
+        (page,), against=",".join(names), settings=models, clients=(1,), seconds=0.1, rounds=1
+    )
+    try:
+        report = run_load(plan)
+    except AssetError as error:
+        pytest.skip(str(error))
+    assert [service.name for service in report.services] == ["ours", *names]
+    for service in report.services:
+        assert set(service.turns[Load(1)].answers) == {"200"}, service.name
+        assert service.turns[Load(1)].differing == 0
+        assert service.turns[Load(1)].cpu_s > 0
+        assert (service.cer() or 0) < 5
+        assert service.peak_mb > 100
