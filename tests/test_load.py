@@ -25,7 +25,7 @@ def test_locust_counts_what_is_not_the_first_text_as_a_failure(root: Path, tmp_p
     if importlib.util.find_spec("locust") is None:
         pytest.skip("locust is not installed")
     (tmp_path / "page.png").write_bytes(b"any")
-    words = ["-f", str(root / FILE), "--headless", "-u", "1", "-i", "20", "--json"]
+    words = ["-f", str(root / FILE), "--headless", "-u", "1", "--json"]
     for texts, code in ((["same"], 0), (["one", "other"], 1)):
         with running(Fake(texts)) as url:
             done = subprocess.run(

@@ -31,6 +31,7 @@ from ocr_pipeline.errors import ConfigError
 from ocr_pipeline.evaluation.pages import PICTURE_SUFFIXES, load_truth
 from ocr_pipeline.paddle_environment import paddle_environment
 
+_CHECK_S = 10.0
 _SAMPLE_S = 1.0
 NOT_SENT, TIMED_OUT, BROKEN = "not sent", "time-out", "broken"
 """Beside the statuses: too many were in flight; no answer in time; no answer at all."""
@@ -322,7 +323,7 @@ async def _turn(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 async def _check(session: httpx.AsyncClient, service: Service) -> None:
     url = service.url
     try:
-        answer = await session.get(url + service.api.ready)
+        answer = await session.get(url + service.api.ready, timeout=_CHECK_S)
     except httpx.HTTPError as error:
         raise ConfigError(f"{url}: does not answer ({error}); start the service first") from None
     if answer.status_code != 200:
@@ -357,7 +358,8 @@ async def _closed(
         nonlocal over
         while not over:
             number = next(numbers)
-            if number % length == 0 and time.perf_counter() - started >= plan.seconds:
+            late = time.perf_counter() - started >= plan.seconds
+            if late and number and number % length == 0:
                 over = True
                 return
             path = plan.pictures[number % len(plan.pictures)]
@@ -409,14 +411,20 @@ async def _ask(
     except TimeoutError:
         turns.answers[TIMED_OUT] += 1
         return
-    except httpx.TransportError:
+    except httpx.RequestError:
         turns.answers[BROKEN] += 1
         return
     turns.answers[str(answer.status_code)] += 1
     if answer.status_code != 200:
         return
     turns.times.append(time.perf_counter() - since)
-    said = service.api.lines(answer.json())
+    try:
+        said = service.api.lines(answer.json())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{service.url}: answers 200 with something else than pages of lines ({error!r}); "
+            "give the address of a service of this version"
+        ) from None
     turns.differing += service.first.setdefault(path, said) != said
 
 

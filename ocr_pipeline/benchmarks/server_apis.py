@@ -47,9 +47,7 @@ def _our_body(content: bytes) -> Body:
 
 def _our_lines(answer: Any) -> list[Found]:
     return [
-        Found(line["points"], line["text"])
-        for page in answer["pages"]
-        for line in page["lines"]
+        Found(line["points"], line["text"]) for page in answer["pages"] for line in page["lines"]
     ]
 
 

@@ -1,14 +1,16 @@
 """The load tool, against a server that answers what it is told to."""
 
 import json
+import socket
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count, pairwise
+from itertools import count, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,35 @@ from typer.testing import CliRunner
 from ocr_pipeline.benchmarks import serve as module
 from ocr_pipeline.benchmarks.serve import Load, LoadPlan, arrivals, mixed, run_load
 from ocr_pipeline.benchmarks.serve_report import as_markdown, memory_growth, summary
+from ocr_pipeline.benchmarks.server_apis import OURS, PADDLEX
+from ocr_pipeline.benchmarks.servers import Server
 from ocr_pipeline.cli_benchmark import app
 from ocr_pipeline.errors import AssetError, ConfigError
 from tests.conftest import ExportedPair
+from tests.processes import lives
 
 CORNERS = [[0, 0], [90, 0], [90, 10], [0, 10]]
+PADDLEX_AT_OUR_ROUTE = replace(OURS, lines=PADDLEX.lines)
+SCRIPT = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.say({"status": "ready"})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        corners = [[0, 0], [90, 0], [90, 10], [0, 10]]
+        self.say({"pages": [{"lines": [{"text": "x", "points": corners}]}]})
+
+    def say(self, answer):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
 
 
 @dataclass
@@ -36,7 +62,7 @@ class Fake:
         busy_s: pictures are read one after another, each for so long.
         held: pictures are answered once this is set.
         received: how often each picture came.
-        url: of it.
+        log: to which each picture appends ``texts[0]``.
     """
 
     texts: list[str]
@@ -45,7 +71,7 @@ class Fake:
     busy_s: float = 0.0
     held: threading.Event | None = None
     received: Counter[bytes] = field(default_factory=Counter)
-    url: str = ""
+    log: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -63,6 +89,7 @@ def running(fake: Fake) -> Iterator[str]:
             with one_by_one:
                 fake.received[content.split(b"\r\n\r\n")[1].split(b"\r\n")[0]] += 1
                 number = next(numbers)
+                fake.log += fake.texts[:1]
                 time.sleep(fake.busy_s)
             if fake.held:
                 fake.held.wait()
@@ -125,6 +152,14 @@ def test_answers_are_counted_and_compared_with_the_first(picture: Path) -> None:
         assert 0 < (ours.wait_ms(50) or 0) <= (ours.wait_ms(95) or 0) <= 1000 * max(ours.times)
         assert set(theirs.answers) == {"200", "503"}
         assert theirs.differing > theirs.answers["200"] / 4
+
+
+def test_services_take_turns_and_the_first_changes(picture: Path) -> None:
+    log: list[str] = []
+    with running(Fake(["a"], log=log)) as one, running(Fake(["b"], log=log)) as other:
+        run_load(closed(picture, one, other, rounds=3))
+    assert [name for name, _ in groupby(log[2:])] == ["a", "b", "a", "b"]
+    assert log[:2] == ["a", "b"]
 
 
 def test_a_turn_sends_all_pictures_equally_often_and_a_weight_counts(tmp_path: Path) -> None:
@@ -220,6 +255,53 @@ def test_services_that_are_not_there_or_not_ready_are_named(picture: Path) -> No
         run_load(closed(picture, url))
     with pytest.raises(ConfigError, match="does not answer .*start the service first"):
         run_load(closed(picture, url))
+
+
+def test_an_answer_of_another_kind_of_service_is_said(picture: Path) -> None:
+    with running(Fake(["x"])) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "OURS", PADDLEX_AT_OUR_ROUTE)
+        with pytest.raises(ConfigError, match=r"answers 200 with something else .*\('result'\)"):
+            run_load(closed(picture, url))
+
+
+def started(name: str) -> Server:
+    """A server in a process of its own that reads one text."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-c", SCRIPT, str(port)]
+    return Server(name, module.OURS, command, port=port, environment={})
+
+
+def test_servers_started_here_stand_still_without_a_turn_and_their_memory_is_watched(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = [started("ours"), started("paddlex")]
+    monkeypatch.setattr(module, "our_server", lambda settings, threads: servers[0])
+    monkeypatch.setattr(module, "peer_server", lambda *_, **__: servers[1])
+    states: list[str] = []
+
+    def on_turn(_done: int, _of: int) -> None:
+        for server in servers:
+            stat = Path(f"/proc/{server.group}/stat").read_text()
+            states.append(stat.rpartition(")")[2].split()[0])
+
+    plan = closed(picture, against="paddlex", seconds=1.2, soak=True)
+    report = run_load(plan, on_turn=on_turn)
+    assert states == ["T"] * 4
+    assert not any(lives(server.group) for server in servers)
+    figures = summary(report)["servers"]
+    for name in ("ours", "paddlex"):
+        assert figures[name]["peak_mb"] > 1
+        assert figures[name]["start_s"] > 0
+        said = figures[name]["loads"]["2"]
+        assert set(said["statuses"]) == {"200"}
+        assert said["cpu_ms"] > 0
+        assert said["memory"]["growth"] is None
+        times = [at for at, _ in said["memory"]["curve"]]
+        assert times[0] < 1 <= times[1]
+        assert all(mb > 1 for _, mb in said["memory"]["curve"])
+    assert "too short to say whether it grows" in as_markdown(report)
 
 
 def test_all_faults_of_a_plan_are_one_message(tmp_path: Path) -> None:
