@@ -25,7 +25,7 @@ from ocr_pipeline.benchmarks.servers import Server
 from ocr_pipeline.cli_benchmark import app
 from ocr_pipeline.errors import AssetError, ConfigError
 from tests.conftest import ExportedPair
-from tests.processes import lives
+from tests.processes import lives, stops
 
 CORNERS = [[0, 0], [90, 0], [90, 10], [0, 10]]
 PADDLEX_AT_OUR_ROUTE = replace(OURS, lines=PADDLEX.lines)
@@ -279,16 +279,10 @@ def test_servers_started_here_stand_still_without_a_turn_and_their_memory_is_wat
     servers = [started("ours"), started("paddlex")]
     monkeypatch.setattr(module, "our_server", lambda settings, threads: servers[0])
     monkeypatch.setattr(module, "peer_server", lambda *_, **__: servers[1])
-    states: list[str] = []
-
-    def on_turn(_done: int, _of: int) -> None:
-        for server in servers:
-            stat = Path(f"/proc/{server.group}/stat").read_text()
-            states.append(stat.rpartition(")")[2].split()[0])
-
+    stopped: list[bool] = []
     plan = closed(picture, against="paddlex", seconds=1.2, soak=True)
-    report = run_load(plan, on_turn=on_turn)
-    assert states == ["T"] * 4
+    report = run_load(plan, on_turn=lambda *_: stopped.extend(stops(s.group) for s in servers))
+    assert stopped == [True] * 4
     assert not any(lives(server.group) for server in servers)
     figures = summary(report)["servers"]
     for name in ("ours", "paddlex"):
