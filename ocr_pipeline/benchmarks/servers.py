@@ -28,6 +28,7 @@ from ocr_pipeline.stock import exported_folder
 _START_TIMEOUT_S = 300.0
 _END_TIMEOUT_S = 20.0
 _POLL_S = 0.1
+_DAY_S = 86400
 _HOST = "127.0.0.1"
 
 
@@ -137,7 +138,7 @@ class Server:
 
 
 def our_server(settings: Sequence[str], *, threads: int) -> Server:
-    """Start the service of this project.
+    """Start the service of this project; its workers may be silent, since they are stopped.
 
     Args:
         settings: ``KEY=VALUE`` of :class:`~ocr_pipeline.config.serve.ServeConfig`.
@@ -151,7 +152,8 @@ def our_server(settings: Sequence[str], *, threads: int) -> Server:
     config: ServeConfig = load_config(TypeAdapter(ServeConfig), None, settings)
     for model in (config.detector, config.recognizer):
         exported_folder(model)  # or it would be made in the server, and count as its memory
-    fixed = (f"engine.threads={threads}", *settings, f"host={_HOST}", f"port={port}")
+    given = (f"engine.threads={threads}", f"silence_s={_DAY_S}", *settings)
+    fixed = (*given, f"host={_HOST}", f"port={port}")
     command = [sys.executable, "-m", "ocr_pipeline", "serve", *fixed]
     return Server("ours", OURS, command, port=port, environment={})
 
