@@ -230,6 +230,9 @@ def serve(
         list[str] | None,
         typer.Option("--url", help="of a running service; several take turns; none: starts ours"),
     ] = None,
+    key: Annotated[
+        str, typer.Option(envvar="OCR_API_KEY", help="that these services ask for")
+    ] = "",
     against: Annotated[
         str,
         typer.Option(
@@ -269,6 +272,7 @@ def serve(
     plan = LoadPlan(
         pictures=mixed(pictures, seed),
         urls=tuple(url or ()),
+        key=key,
         against=against,
         settings=tuple(setting or ()),
         threads=threads,

@@ -18,7 +18,7 @@ FILE = "deploy/load/locustfile.py"
 def test_locust_file_compiles_and_asks_the_route_of_the_service(root: Path) -> None:
     text = (root / FILE).read_text("utf-8")
     compile(text, FILE, "exec")
-    assert f'post("{OURS.route}"' in text
+    assert f'"{OURS.route}"' in text
 
 
 def test_locust_counts_what_is_not_the_first_text_as_a_failure(root: Path, tmp_path: Path) -> None:

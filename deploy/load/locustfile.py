@@ -1,7 +1,8 @@
 """Load with Locust (https://locust.io): OCR_PICTURES=FOLDER locust -f deploy/load/locustfile.py.
 
-Each user sends the next picture of the folder when the last one was answered. What counts as a
-failure: any status but 200, and a text that is not what the same picture gave first.
+OCR_API_KEY: the key, where the service asks for one. Each user sends the next picture of the folder
+when the last one was answered. What counts as a failure: any status but 200, and a text that is not
+what the same picture gave first.
 """
 
 import os
@@ -20,6 +21,9 @@ PICTURES = [
 if not PICTURES:
     raise SystemExit(f"OCR_PICTURES={FOLDER}: holds no picture ({', '.join(SUFFIXES)})")
 
+KEY = os.environ.get("OCR_API_KEY", "")
+HEADERS = {"Authorization": f"Bearer {KEY}"} if KEY else {}
+
 _numbers = count()
 _first: dict[str, str] = {}
 
@@ -35,7 +39,9 @@ class Reader(HttpUser):
         """Send one picture."""
         name, content = PICTURES[next(_numbers) % len(PICTURES)]
         files = {"file": (name, content)}
-        with self.client.post("/v1/ocr", files=files, timeout=60, catch_response=True) as answer:
+        with self.client.post(
+            "/v1/ocr", files=files, headers=HEADERS, timeout=60, catch_response=True
+        ) as answer:
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}")
                 return

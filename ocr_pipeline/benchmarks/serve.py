@@ -58,6 +58,7 @@ class LoadPlan:
         pictures: files in the order in which they are sent, again and again; one that is here three
             times is sent three times as often.
         urls: of running services, such as http://127.0.0.1:8000. None: ours is started.
+        key: that these services ask for; empty: none.
         against: names of :data:`~ocr_pipeline.benchmarks.peers.SERVER_PEERS`, with commas between.
         settings: ``KEY=VALUE`` of our service where it is started.
         threads: of each server that is started.
@@ -77,6 +78,7 @@ class LoadPlan:
 
     pictures: tuple[Path, ...]
     urls: tuple[str, ...] = ()
+    key: str = field(default="", repr=False)
     against: str = ""
     settings: tuple[str, ...] = ()
     threads: int = 2
@@ -168,6 +170,7 @@ class Service:
         url: of it.
         api: how it is asked.
         server: where it was started here.
+        key: sent with each request; empty: none.
         bodies: of requests, by picture.
         first: what it said first, by picture.
         turns: by load.
@@ -178,6 +181,7 @@ class Service:
     url: str
     api: Api
     server: Server | None = None
+    key: str = field(default="", repr=False)
     bodies: dict[Path, Body] = field(default_factory=dict)
     first: dict[Path, list[Found]] = field(default_factory=dict)
     turns: dict[Load, Turns] = field(default_factory=dict)
@@ -224,7 +228,9 @@ def run_load(plan: LoadPlan, *, on_turn: OnTurn = lambda _done, _of: None) -> Lo
         DataError: the text beside a picture cannot be read.
         TrainingError: a server that was started here ended.
     """
-    services = [Service(urlsplit(url).netloc, url, OURS) for url in dict.fromkeys(plan.urls)]
+    services = [
+        Service(urlsplit(url).netloc, url, OURS, key=plan.key) for url in dict.fromkeys(plan.urls)
+    ]
     peers = find_peers(plan.against, SERVER_PEERS)
     with ended_by_sigterm(), ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serve-")))
@@ -400,13 +406,15 @@ async def _ask(
 ) -> None:
     """Send one picture and note what came of it."""
     body = service.bodies[path]
+    headers = {"content-type": body.media_type}
+    headers |= {"authorization": f"Bearer {service.key}"} if service.key else {}
     since = time.perf_counter() if due is None else due
     try:
         async with asyncio.timeout(timeout_s):
             answer = await session.post(
                 service.url + service.api.route,
                 content=body.content,
-                headers={"content-type": body.media_type},
+                headers=headers,
             )
     except TimeoutError:
         turns.answers[TIMED_OUT] += 1
