@@ -1,9 +1,10 @@
 """Looking at other processes, on Linux."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-_STOPPED_WITHIN_S = 10.0
+_SOON_S = 10.0
 
 
 def children(parent: int) -> list[int]:
@@ -24,12 +25,21 @@ def lives(pid: int) -> bool:
 
 def stops(pid: int) -> bool:
     """Whether it stands still soon: a signal comes only when the process has its next turn."""
-    deadline = time.monotonic() + _STOPPED_WITHIN_S
-    while time.monotonic() < deadline:
-        if _fields(Path(f"/proc/{pid}/stat"))[:1] == ["T"]:
-            return True
+    return _soon(lambda: _fields(Path(f"/proc/{pid}/stat"))[:1] == ["T"])
+
+
+def ends(pid: int) -> bool:
+    """Whether it has ended soon."""
+    return _soon(lambda: not lives(pid))
+
+
+def _soon(happened: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _SOON_S
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.01)
-    return False
+    return True
 
 
 def _fields(stat: Path) -> list[str]:

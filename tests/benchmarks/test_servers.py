@@ -25,7 +25,7 @@ from ocr_pipeline.benchmarks.servers import (
     peer_server,
 )
 from ocr_pipeline.errors import ConfigError, TrainingError
-from tests.processes import children, lives, stops
+from tests.processes import children, ends, lives, stops
 
 CORNERS = [[0, 0], [9, 0], [9, 5], [0, 5]]
 SCRIPT = """
@@ -67,7 +67,7 @@ def test_server_answers_stands_still_and_ends_with_what_it_started() -> None:
         assert httpx.get(running.url + "/").status_code == 200
         running.pause()  # and is ended where it stands
     assert not lives(running.group)
-    assert not lives(child)
+    assert ends(child)
 
 
 def test_server_that_cannot_start_says_its_last_words() -> None:
