@@ -15,7 +15,7 @@ def as_markdown(report: LoadReport) -> str:
     """Tables with notes below."""
     plan, first = report.plan, report.services[0]
     pictures = f"{len(plan.pictures)} pictures in turn ({len(set(plan.pictures))} different)"
-    turns = f"{plan.rounds} turns of {plan.seconds:g} s or more"
+    turns = f"{plan.rounds} turns of {plan.seconds:g} s{'' if plan.soak else ' or more'}"
     lines = [f"{pictures}, {turns}", ""]
     heads = "load | service | pictures/s | times | p50 ms | p95 ms | times | CPU ms | answers"
     lines += [f"| {heads} | differing |", f"|{'---|' * 10}"]
@@ -28,14 +28,15 @@ def as_markdown(report: LoadReport) -> str:
         started, peak = (s.server.start_s, s.peak_mb) if s.server else (None, None)
         cells = [s.name, _shown(s.cer(), 3), _shown(started, 1), _shown(peak, 0)]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += [""] + [
-        f"{s.name}, {load.label}: {_grown(memory_growth(s.turns[load].course))}"
+    lines += [
+        f"\n{s.name}, {load.label}: {_grown(memory_growth(s.turns[load].course))}"
         for s in report.services
         for load in plan.loads
         if plan.soak and s.server
     ]
-    lines.append(f"load: clients, or arrivals a second; times: {first.name} against the service,")
-    lines.append("above 1 where it is faster. The others:")
+    lines += ["", "load: clients, or arrivals a second"]
+    if len(report.services) > 1:
+        lines[-1] += f"; times: {first.name} against the service, above 1 where it is faster"
     peers = find_peers(plan.against, SERVER_PEERS)
     return "\n".join(lines + [f"- {peer.name}: {peer.differs}" for peer in peers])
 
