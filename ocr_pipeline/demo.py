@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def run_demo(root: Path, out: Path, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    _show_page(say, det, rec)
 
 
 class _Teller:
@@ -132,6 +134,23 @@ def _service(say: _Teller, det: Path, rec: Path) -> Iterator[str]:
             server.wait(timeout=30)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+def _show_page(say: _Teller, det: Path, rec: Path) -> None:
+    """The web page: at once to somebody who sits there, else how to get it."""
+    if not (say.console.is_terminal and sys.stdin.isatty()):
+        folders = f"detector={_shown(det, say.root)} recognizer={_shown(rec, say.root)}"
+        say.console.print(
+            f"web page: python scripts/serve.py {folders}, then [bold]http://127.0.0.1:8000/[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    with _service(say, det, rec) as address, suppress(KeyboardInterrupt):
+        say.console.print(
+            f"web page: [bold]{address}/[/]   Ctrl-C ends it", highlight=False, soft_wrap=True
+        )
+        signal.pause()
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import httpx
 import numpy as np
+import pypdfium2
 import pytest
 from fastapi.routing import APIRoute
 from PIL import Image
@@ -532,11 +533,24 @@ def answer_of(lines: list[dict[str, Any]]) -> Callable[[Route], None]:
     return lambda route: route.fulfill(body=body, content_type="application/x-ndjson")
 
 
+def document(kind: str) -> FilePayload:
+    """The two golden pages as a TIFF, or as a PDF that is drawn at their own size."""
+    first, second = (Image.fromarray(page) for page in golden_pages())
+    content = io.BytesIO()
+    first.save(content, kind, save_all=True, append_images=[second], resolution=200, quality=95)
+    name = f"two.{kind.lower()}"
+    return {"name": name, "mimeType": KINDS[kind], "buffer": content.getvalue()}
+
+
+KINDS = {"PDF": "application/pdf", "TIFF": "image/tiff"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_pages_of_a_file_are_turned_by_buttons_and_keys(
-    server: Server, open_page: Opened, texts: list[str]
+    open_page: Opened, texts: list[str], kind: str
 ) -> None:
-    page = open_page({"**/v1/ocr/batch?**": answer_of(two_pages(server))})
-    choose(page, picture("two.pdf"))
+    page = open_page()
+    choose(page, document(kind))
     number = page.locator("#page-number")
     expect(number).to_have_text("1 / 2")
     expect(lines_of(page)).to_have_text(texts)
@@ -587,17 +601,6 @@ def test_pages_of_an_answer_that_was_cut_off_are_kept_and_the_loss_is_told(
     expect(page.get_by_role("button", name="Next page")).to_be_enabled()
 
 
-def test_tiff_is_read_by_the_batch_route_of_the_service_itself(
-    open_page: Opened, texts: list[str]
-) -> None:
-    content = io.BytesIO()
-    Image.fromarray(golden_pages()[0]).save(content, "TIFF")
-    page = open_page()
-    choose(page, {"name": "a.tif", "mimeType": "image/tiff", "buffer": content.getvalue()})
-    expect(lines_of(page)).to_have_text(texts)
-    assert page.locator(".sheet img").evaluate("(image) => image.naturalWidth") == 640
-
-
 def test_downloads(server: Server, open_page: Opened, texts: list[str]) -> None:
     page = open_page()
     choose(page, picture())
@@ -622,6 +625,13 @@ def test_downloads(server: Server, open_page: Opened, texts: list[str]) -> None:
             "/v1/ocr", params={"output": output}, files={"file": ("page", picture()["buffer"])}
         )
         assert without_times(saved[name]) == without_times(asked.text)
+    page.locator("#menu summary").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Searchable PDF").click()
+    assert download.value.suggested_filename == "page.pdf"
+    with pypdfium2.PdfDocument(download.value.path()) as document:
+        [only] = document
+        assert only.get_textpage().get_text_range().split() == " ".join(texts).split()
 
 
 def without_times(document: str) -> list[str]:
