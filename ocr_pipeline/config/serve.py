@@ -1,6 +1,15 @@
 """Stage 4."""
 
-from pydantic import Field, PositiveFloat, PositiveInt
+import re
+
+from pydantic import (
+    Field,
+    IPvAnyNetwork,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from ocr_pipeline.config.access import AccessConfig, PatienceConfig
 from ocr_pipeline.config.base import Config
@@ -9,6 +18,8 @@ from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.logs import LogConfig, TraceConfig
 from ocr_pipeline.config.orientation import OrientationConfig
+
+_HOST = re.compile(r"(\*\.)?([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.I)
 
 
 class BatchConfig(Config):
@@ -20,6 +31,42 @@ class BatchConfig(Config):
     """All of them together, bytes."""
     max_lines: PositiveInt = 256
     """Cut-out lines of ``/v1/recognize``; together within ``limits.max_bytes``."""
+
+
+class CompatibleConfig(Config):
+    """``/ocr``, which answers as PaddleX's server does."""
+
+    visualize: bool = False
+    """Give pictures where a request does not say; PaddleX does."""
+
+
+class FetchConfig(Config):
+    """Files that the service fetches from a URL of the client's; off until a host is allowed."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, e.g. ``files.example.org``; ``*.example.org`` is all below it, not itself. Port 80 for
+    http and 443 for https, unless one is given: ``files.example.org:8443``."""
+    allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Where those hosts may be besides public addresses, e.g. 10.1.0.0/16; what is private,
+    loopback, link-local or otherwise special is refused without."""
+    timeout_s: PositiveFloat = 15.0
+    """For all of it: names, redirects, the file; seconds."""
+    max_redirects: NonNegativeInt = 3
+    """Each to an allowed host."""
+    max_parallel: PositiveInt = 8
+    """Files that are fetched at once; one more is answered 503 with Retry-After."""
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} is no host; allowed: a name or address, with *. before it and "
+                    ":port behind it where needed, e.g. files.example.org, *.example.org:8443, "
+                    "[2001:db8::1]:80"
+                )
+        return hosts
 
 
 class ServeConfig(Config):
@@ -40,6 +87,8 @@ class ServeConfig(Config):
     """What a picture may be."""
     documents: DocumentLimits = DocumentLimits()
     batch: BatchConfig = BatchConfig()
+    fetch: FetchConfig = FetchConfig()
+    compatible: CompatibleConfig = CompatibleConfig()
     workers: PositiveInt = 1
     """Processes that read, each with models of its own and ``engine.threads`` threads."""
     start_timeout_s: PositiveFloat = 300.0

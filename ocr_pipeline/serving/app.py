@@ -9,6 +9,7 @@ from starlette.routing import Mount, Route
 
 import ocr_pipeline
 from ocr_pipeline.config.serve import ServeConfig
+from ocr_pipeline.serving.fetch import Fetcher
 from ocr_pipeline.serving.guard import guard
 from ocr_pipeline.serving.limits import BodyLimit
 from ocr_pipeline.serving.metrics import Metrics
@@ -16,6 +17,7 @@ from ocr_pipeline.serving.pool import WorkerPool
 from ocr_pipeline.serving.problems import HANDLERS
 from ocr_pipeline.serving.process import WorkerEntry
 from ocr_pipeline.serving.reload import reloading
+from ocr_pipeline.serving.routes.compatible import compatible_routes
 from ocr_pipeline.serving.routes.operations import operation_routes
 from ocr_pipeline.serving.routes.reading import reading_routes
 from ocr_pipeline.serving.routes.web import web_routes
@@ -36,6 +38,8 @@ def create_app(
         reread: gives the config as it is now; on SIGHUP its models are gone over to.
     """
     pool = WorkerPool(config, entry)
+    max_bytes = max(config.limits.max_bytes, config.documents.pdf_max_bytes)
+    fetcher = Fetcher(config.fetch, max_bytes)
     metrics = Metrics(lambda: pool_state(pool))
     tracing = open_tracing(config.trace)
     pool.watcher = Telemetry(metrics, tracing, keep_text=config.logs.text)
@@ -62,10 +66,15 @@ def create_app(
     app.state.metrics = metrics
     app.add_middleware(
         BodyLimit,
-        max_bytes=max(config.limits.max_bytes, config.documents.pdf_max_bytes),
+        max_bytes=max_bytes,
         routes={"/v1/ocr/batch": config.batch.max_bytes},
     )
-    routers = (reading_routes(pool, config), operation_routes(pool, metrics), web_routes())
+    routers = (
+        reading_routes(pool, config, fetcher),
+        compatible_routes(pool, config, fetcher),
+        operation_routes(pool, metrics),
+        web_routes(),
+    )
     paths = {"/openapi.json"}
     for router in routers:
         app.include_router(router)

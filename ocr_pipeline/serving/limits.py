@@ -6,8 +6,6 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ocr_pipeline.serving.problems import problem_response
-
 _STATUS = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 _FORM_OVERHEAD = 64 * 1024
 """Headers and boundaries of a multipart body, bytes."""
@@ -39,14 +37,12 @@ class BodyLimit:
         as_text = headers.get(b"content-type", b"").lower().startswith(_JSON)
         limit = (allowed * 4 // 3 if as_text else allowed) + _FORM_OVERHEAD
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > limit:
-            refusal = problem_response(_STATUS, _STATUS.phrase, _reason(int(announced), allowed))
-            await refusal(scope, receive, send)
-            return
         received = 0
 
         async def counted_receive() -> Message:
             nonlocal received
+            if announced.isdigit() and int(announced) > limit:
+                raise HTTPException(_STATUS, _reason(int(announced), allowed))
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:

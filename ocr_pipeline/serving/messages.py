@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ocr_pipeline.config.model import ModelSpec
 from ocr_pipeline.errors import ImageError
 from ocr_pipeline.inference.choose import Decision
 from ocr_pipeline.inference.orientation import OrientedLine
@@ -121,12 +122,14 @@ class ServedModel:
         task: det or rec.
         checkpoint: sha256 of the weights.
         decision: which engine serves it, and why.
+        rules: network, input and output, from its card.
     """
 
     name: str
     task: str
     checkpoint: str
     decision: Decision
+    rules: ModelSpec
 
     @property
     def label(self) -> str:

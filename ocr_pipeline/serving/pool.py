@@ -106,6 +106,11 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def config(self) -> ServeConfig:
+        """Of workers that are started now."""
+        return self._config
+
+    @property
     def status(self) -> Literal["loading", "ready", "recovering", "failed"]:
         """See the class."""
         if self._failed:

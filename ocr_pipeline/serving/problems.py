@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ocr_pipeline.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from ocr_pipeline.serving.fetch import FetchError
 from ocr_pipeline.serving.pool import OverloadedError, WorkerLostError
 from ocr_pipeline.serving.schemas import Problem
 from ocr_pipeline.serving.uploads import BadRequestError
@@ -44,6 +45,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(title="Not a picture", status=415, detail=str(error))
     if isinstance(error, ImageError):
         return Problem(title="Picture cannot be read", status=422, detail=str(error))
+    if isinstance(error, FetchError):
+        return Problem(title="File not fetched", status=error.status, detail=str(error))
     if isinstance(error, WorkerLostError):
         return Problem(
             title="Picture cannot be read",
@@ -64,11 +67,15 @@ def problem_of(error: Exception) -> Problem:
     )
 
 
+def retry_headers(problem: Problem) -> dict[str, str]:
+    """When to come back, where that helps."""
+    return {"Retry-After": _RETRY_AFTER_S} if problem.status == 503 else {}
+
+
 async def on_problem(_request: Request, error: Exception) -> JSONResponse:
     """One task was the whole request; a fault of ours is logged with its trace by the server."""
     problem = problem_of(error)
-    headers = {"Retry-After": _RETRY_AFTER_S} if problem.status == 503 else None
-    return problem_response(problem.status, problem.title, problem.detail, headers)
+    return problem_response(problem.status, problem.title, problem.detail, retry_headers(problem))
 
 
 async def on_bad_request(_request: Request, error: Exception) -> JSONResponse:
@@ -104,6 +111,7 @@ async def on_gone(_request: Request, _error: Exception) -> Response:
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     ImageError: on_problem,
+    FetchError: on_problem,
     BadRequestError: on_bad_request,
     RequestValidationError: on_invalid_request,
     HTTPException: on_http_error,

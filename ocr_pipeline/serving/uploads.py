@@ -1,4 +1,4 @@
-"""What a client sends: files of a form, or base64 in JSON."""
+"""What a client sends: files of a form, base64 in JSON, or a URL."""
 
 import base64
 import binascii
@@ -11,9 +11,11 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from ocr_pipeline.serving.fetch import Fetcher
+
 _HOW = (
     "Send one picture as multipart/form-data in the field 'file', e.g. curl -F file=@page.png, "
-    'or as JSON {"file": "<base64>"}'
+    'or as JSON {"file": "<base64>"} or {"url": "https://..."}'
 )
 _HOW_MANY = (
     "Send them as multipart/form-data in the field 'files', e.g. "
@@ -35,9 +37,15 @@ ONE_FILE: dict[str, Any] = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["file"],
+                    "minProperties": 1,
+                    "maxProperties": 1,
                     "properties": {
-                        "file": {"type": "string", "format": "byte", "description": "base64"}
+                        "file": {"type": "string", "format": "byte", "description": "base64"},
+                        "url": {
+                            "type": "string",
+                            "format": "uri",
+                            "description": "http or https; of a host that the operator allows",
+                        },
                     },
                     "additionalProperties": False,
                 }
@@ -72,15 +80,17 @@ class BadRequestError(Exception):
     """The request has not the documented form; the message says how, and what is right."""
 
 
-async def one_file(request: Request) -> bytes:
+async def one_file(request: Request, fetcher: Fetcher) -> bytes:
     """Return the bytes of the file of a request.
 
     Raises:
         BadRequestError: no form and no JSON, or no file in it.
+        FetchError: the file at its URL cannot be had.
     """
     kind = _kind(request)
     if kind == "application/json":
-        return _decoded(await request.body())
+        name, value = _named_file(await request.body())
+        return await fetcher.fetch(value) if name == "url" else decoded_base64(value, _HOW)
     if kind != "multipart/form-data":
         raise BadRequestError(f"body.file: content type {kind!r}. {_HOW}")
     async with _form(request, files=1, how=_HOW) as fields:
@@ -131,17 +141,30 @@ def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _decoded(body: bytes) -> bytes:
+def decoded_base64(text: str, how: str) -> bytes:
+    """Return what base64 stands for.
+
+    Raises:
+        BadRequestError: it is none; the message ends with ``how``.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise BadRequestError(f"body.file: not base64 ({error}). {how}") from None
+
+
+def _named_file(body: bytes) -> tuple[str, str]:
+    """How JSON gives the file, ``file`` or ``url``, and what stands there."""
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"body: not JSON ({error}). {_HOW}") from None
-    if not isinstance(values, dict) or set(values) != {"file"}:
+    if not isinstance(values, dict) or set(values) not in ({"file"}, {"url"}):
         found = sorted(values) if isinstance(values, dict) else type(values).__name__
-        raise BadRequestError(f"body: {found!r:.100}; allowed: the key 'file' alone. {_HOW}")
-    if not isinstance(values["file"], str):
-        raise BadRequestError(f"body.file: not a text, but {type(values['file']).__name__}. {_HOW}")
-    try:
-        return base64.b64decode(values["file"], validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise BadRequestError(f"body.file: not base64 ({error}). {_HOW}") from None
+        raise BadRequestError(
+            f"body: {found!r:.100}; allowed: the key 'file' or the key 'url' alone. {_HOW}"
+        )
+    [(name, value)] = values.items()
+    if not isinstance(value, str):
+        raise BadRequestError(f"body.{name}: not a text, but {type(value).__name__}. {_HOW}")
+    return name, value

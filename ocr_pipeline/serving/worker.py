@@ -107,7 +107,11 @@ def _load(config: ServeConfig) -> tuple[OcrReader, dict[str, ServedModel]]:
     recognizer = recognizer_of(recognizer_model, recognising.engine, config.engine)
     served = {
         role: ServedModel(
-            model.card.name, model.card.model.task, model.card.checkpoint, opened.decision
+            model.card.name,
+            model.card.model.task,
+            model.card.checkpoint,
+            opened.decision,
+            model.card.model,
         )
         for role, model, opened in (
             ("detector", detector_model, detecting),

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ocr_pipeline.config.model import DetModelSpec
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ImageError
 from ocr_pipeline.inference import OcrReader
@@ -31,7 +32,11 @@ from ocr_pipeline.serving.messages import (
     Work,
 )
 
-MODELS = {"detector": ServedModel("fake", "det", "0" * 64, Decision("paddle-fp32", [], ""))}
+MODELS = {
+    "detector": ServedModel(
+        "fake", "det", "0" * 64, Decision("paddle-fp32", [], ""), DetModelSpec(size="tiny")
+    )
+}
 
 
 class _Obedient:

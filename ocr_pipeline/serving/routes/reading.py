@@ -21,6 +21,7 @@ from ocr_pipeline.serving.documents import (
     read_document,
     unless_gone,
 )
+from ocr_pipeline.serving.fetch import Fetcher
 from ocr_pipeline.serving.messages import ReadLines, ReadPage
 from ocr_pipeline.serving.outputs import KINDS, Output, text_of, written
 from ocr_pipeline.serving.pool import WorkerPool
@@ -65,7 +66,7 @@ WithPicture = Annotated[
 _log = logging.getLogger(__name__)
 
 
-def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
+def reading_routes(pool: WorkerPool, config: ServeConfig, fetcher: Fetcher) -> APIRouter:
     """Build ``/v1/ocr``, ``/v1/ocr/batch`` and ``/v1/recognize``."""
     router = APIRouter()
 
@@ -74,6 +75,7 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
         summary="Read one file",
         responses={
             **ERRORS,
+            502: {"model": Problem, "description": "the file at the URL cannot be had"},
             200: {
                 "model": OcrAnswer,
                 "content": {kind: {} for name, kind in KINDS.items() if name != "json"},
@@ -98,7 +100,7 @@ def reading_routes(pool: WorkerPool, config: ServeConfig) -> APIRouter:
         ] = "",
         picture: WithPicture = False,
     ) -> OcrAnswer | Response:
-        content = await one_file(request)
+        content = await one_file(request, fetcher)
         as_pdf = output == "pdf"
         parts = Parts(words=words or as_pdf, picture=picture or as_pdf)
         with pool.admitted():
