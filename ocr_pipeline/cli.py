@@ -292,6 +292,7 @@ def export(
 
 @app.command()
 def read(
+    context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="pictures, PDF, TIFF of several pages")],
     det: DetOption = "ppocrv6_small_det",
     rec: RecOption = "ppocrv6_small_rec",
@@ -317,12 +318,22 @@ def read(
     pdf: Annotated[
         Path | None, typer.Option(help="write all pages to this file as a searchable PDF")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="let this service read, e.g. http://127.0.0.1:8000")
+    ] = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="environment variable that holds the service's API key")
+    ] = None,
 ) -> None:
     """Pictures and documents to text. A page that cannot be read does not stop the others."""
     from ocr_pipeline.cli_read import ReadCommand
 
+    if server is None:
+        reader = _reader(det, rec, threads, engine, turn=turn)
+    else:
+        reader = _remote_reader(server, key_env, context)
     command = ReadCommand(
-        reader=_reader(det, rec, threads, engine, turn=turn),
+        reader=reader,
         as_json=as_json,
         words=words,
         draw=draw,
@@ -391,6 +402,20 @@ def _reader(det: str, rec: str, threads: int, engine: str, *, turn: bool = True)
     words = [f"variant={engine}", f"threads={threads}"]
     settings: EngineConfig = load_config(TypeAdapter(EngineConfig), None, words)
     return OcrReader.load(det_folder, rec_folder, settings, OrientationConfig(enabled=turn))
+
+
+def _remote_reader(server: str, key_env: str | None, context: typer.Context) -> Any:
+    from ocr_pipeline.client import OcrClient
+    from ocr_pipeline.remote import RemoteReader
+
+    for name in ("det", "rec", "threads", "engine", "turn"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name}: that is the service's to choose; not with --server")
+    key = None if key_env is None else os.environ.get(key_env)
+    if key_env is not None and not key:
+        raise ConfigError(f"--key-env {key_env}: no such environment variable; set it to the key")
+    return RemoteReader(context.with_resource(OcrClient(server, key)))
 
 
 def _say_export(name: str) -> None:

@@ -19,6 +19,7 @@ from ocr_pipeline.ops.decode import BGRImage, read_file
 from ocr_pipeline.ops.documents import DecodedPage, count_pages, decode_page, parse_pages
 from ocr_pipeline.ops.draw import Annotation, annotate
 from ocr_pipeline.ops.encode import encode_jpeg
+from ocr_pipeline.remote import RemoteReader
 
 _out = Console()
 _err = Console(stderr=True)
@@ -30,14 +31,14 @@ class ReadCommand:
     """Reads files page by page: prints each page, then writes all of them.
 
     Args:
-        reader: reads a page.
+        reader: reads a page, here or by a service.
         as_json: print JSON instead of text.
         words: with places of words in the JSON.
         draw: annotated picture; a folder where there are several pages.
         files: a file for all pages, by form: hocr, alto, pdf.
     """
 
-    reader: OcrReader
+    reader: OcrReader | RemoteReader
     as_json: bool
     words: bool
     draw: Path | None
@@ -56,7 +57,14 @@ class ReadCommand:
                 continue
             several = len(paths) > 1 or len(numbers) > 1
             for number, page in self._decoded(path, content, numbers, count):
-                self._read(path, number, count, page, several=several)
+                # A picture is sent as it is: the service has limits on bytes.
+                sent = isinstance(self.reader, RemoteReader) and count == 1 and page.dpi is None
+                try:
+                    text = self._text(content if sent else page.pixels)
+                except ImageError as error:
+                    self._fail(type(error)(f"{_where(path, number, count)}: {error}"))
+                else:
+                    self._tell(path, number, count, page, text, several=several)
         for form, target in self.files.items():
             if target is not None:
                 self._save(target, form)
@@ -69,17 +77,25 @@ class ReadCommand:
             try:
                 page = decode_page(content, number, _LIMITS, _DOCUMENTS)
             except ImageError as error:
-                where = f"{path}, page {number + 1}" if count > 1 else str(path)
-                self._fail(type(error)(f"{where}: {error}"))
+                self._fail(type(error)(f"{_where(path, number, count)}: {error}"))
             else:
                 yield number, page
 
-    def _read(
-        self, path: Path, number: int, count: int, page: DecodedPage, *, several: bool
-    ) -> None:
+    def _text(self, picture: BGRImage | bytes) -> PageText:
         wanted = any(self.files.values())
-        text = self.reader.read(page.pixels, words=bool((self.words and self.as_json) or wanted))
-        if wanted:
+        return self.reader.read(picture, words=bool((self.words and self.as_json) or wanted))
+
+    def _tell(
+        self,
+        path: Path,
+        number: int,
+        count: int,
+        page: DecodedPage,
+        text: PageText,
+        *,
+        several: bool,
+    ) -> None:
+        if any(self.files.values()):
             jpeg = encode_jpeg(page.pixels) if self.files.get("pdf") else b""
             self._pages.append(PdfPage(text, jpeg, page.dpi))
         if self.as_json:
@@ -119,6 +135,10 @@ def _numbers(path: Path, content: bytes, chosen: str | None) -> tuple[int, list[
         return count, list(range(count)) if chosen is None else parse_pages(chosen, count)
     except (ConfigError, ImageError) as error:
         raise type(error)(f"{path}: {error}") from None
+
+
+def _where(path: Path, number: int, count: int) -> str:
+    return f"{path}, page {number + 1}" if count > 1 else str(path)
 
 
 def _save_annotated(target: Path, image: BGRImage, page: PageText) -> None:

@@ -27,6 +27,7 @@ from ocr_pipeline.config.serve import ServeConfig
 
 PAGES = [
     "README.md",
+    "docs/client.md",
     "docs/deploy.md",
     "docs/distributed.md",
     "docs/doctor.md",
@@ -42,6 +43,7 @@ PAGES = [
     "docs/orientation.md",
     "docs/packs.md",
     "docs/paddle26.md",
+    "docs/paddlex.md",
     "docs/pipeline.md",
     "docs/recipes.md",
     "docs/replay.md",
@@ -82,6 +84,7 @@ NOT_RUN = {
     "pip install 'ocr_pipeline[ray]'": "the tests run in an environment that has it",
     "serve run deploy/ray/serve.yaml": "tests/serving/test_ray_serve.py runs it",
 }
+SERVICE = "127.0.0.1:8000"
 NOT_AT_HAND = ("docker", "kubectl")
 OTHER_ENVIRONMENT = ".venv-paddle26/"
 
@@ -170,6 +173,29 @@ def run(folder: Path, command: str) -> str:
     return result.stdout
 
 
+def run_python(folder: Path, code: str) -> bytes:
+    """What a script prints."""
+    (folder / "of_the_page.py").write_text(code, encoding="utf-8")
+    env = dict(os.environ, PYTHONIOENCODING="utf-8")
+    words = [sys.executable, "of_the_page.py"]
+    result = subprocess.run(words, cwd=folder, capture_output=True, check=True, env=env)
+    return result.stdout.strip()
+
+
+def ask_served(folder: Path, command: str, later: list[str], codes: list[str]) -> None:
+    """Start a service, and give it the commands and the code that speak to it."""
+    with served(folder, command) as port:
+        address = f"127.0.0.1:{port}"
+        for line in later:
+            if line.startswith("curl"):
+                assert '"lines":[{"text":' in run(folder, line.replace(":8000", f":{port}"))
+            elif SERVICE in line:
+                assert run(folder, line.replace(SERVICE, address))
+        for code in codes:
+            if SERVICE in code:
+                assert run_python(folder, code.replace(SERVICE, address))
+
+
 @contextmanager
 def served(folder: Path, command: str) -> Iterator[int]:
     with socket.socket() as probe:
@@ -205,17 +231,14 @@ def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
         words = shlex.split(line)
         if line in NOT_RUN or words[0] in NOT_AT_HAND or words[0].startswith(OTHER_ENVIRONMENT):
             continue
-        if words[0] == "curl":
+        if words[0] == "curl" or SERVICE in line:
             continue  # runs below, against the service that the page starts
         name = Path(words[1]).stem
         name = f"benchmark {words[2]}" if name == "benchmark" else name
         name = "train" if "paddle.distributed.launch" in words else name
         if name == "serve":
-            with served(sandbox, line) as port:
-                for later in lines[number + 1 :]:
-                    if later.startswith("curl"):
-                        answer = run(sandbox, later.replace(":8000", f":{port}"))
-                        assert '"lines":[{"text":' in answer
+            codes = blocks((root / page).read_text("utf-8"), "python")
+            ask_served(sandbox, line, lines[number + 1 :], codes)
             continue
         if name == "train" and "2_train_det_" in line:
             name = "train-det"
@@ -223,9 +246,4 @@ def test_every_command_runs(page: str, sandbox: Path, root: Path) -> None:
     if page == "README.md":
         assert (sandbox / "annotated.png").is_file()
         (python,) = blocks((root / page).read_text("utf-8"), "python")
-        script = sandbox / "three_lines.py"
-        script.write_text(python, encoding="utf-8")
-        env = dict(os.environ, PYTHONIOENCODING="utf-8")
-        words = [sys.executable, "three_lines.py"]
-        result = subprocess.run(words, cwd=sandbox, capture_output=True, check=True, env=env)
-        assert result.stdout.strip()
+        assert run_python(sandbox, python)
