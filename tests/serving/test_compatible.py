@@ -23,7 +23,7 @@ from ocr_pipeline.config.documents import DocumentLimits
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
-from ocr_pipeline.config.serve import CompatibleConfig, FetchConfig, ServeConfig
+from ocr_pipeline.config.serve import FetchConfig, ServeConfig
 from ocr_pipeline.formats import PdfPage, searchable_pdf
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.inference.reader import PageText
@@ -85,7 +85,6 @@ def service(exported_tiny: ExportedPair, files: tuple[Path, str]) -> Iterator[As
         engine=ENGINE,
         limits=ImageLimits(max_bytes=MAX_BYTES),
         documents=DocumentLimits(pdf_max_bytes=MAX_BYTES),
-        compatible=CompatibleConfig(visualize=True),
         fetch=FetchConfig.model_validate(
             {
                 "allowed_hosts": [files[1].removeprefix("http://")],
@@ -293,8 +292,8 @@ def test_pages_of_a_document_are_results_in_order(
     assert ratios == pytest.approx([640 / 320, 480 / 128], rel=0.02)
 
 
-def test_pictures_are_not_given_unless_the_operator_or_the_request_wants_them() -> None:
-    assert ServeConfig().compatible.visualize is False
+def test_pictures_are_given_as_paddlex_does_where_the_request_does_not_say() -> None:
+    assert ServeConfig().compatible.visualize is True
 
 
 def test_base64_may_be_broken_into_lines(service: Asked) -> None:
