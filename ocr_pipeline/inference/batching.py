@@ -39,6 +39,9 @@ class Batcher(Generic[InputT, ResultT]):
         lanes: batches that are computed at the same time.
         most: lines of a width that go together, at least 1.
         compute: gives a result for each line of a batch, in order.
+
+    Attributes:
+        on_batch: is told how many lines go together, and how many of their width could.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Batcher(Generic[InputT, ResultT]):
         most: Callable[[int], int],
         compute: Callable[[Sequence[InputT]], Sequence[ResultT]],
     ) -> None:
+        self.on_batch: Callable[[int, int], None] | None = None
         self._most = most
         self._compute = compute
         self._calls = count()
@@ -74,9 +78,11 @@ class Batcher(Generic[InputT, ResultT]):
         return [item.result.result() for item in items]
 
     def _compute_batch(self) -> None:
-        batch = self._take()
+        batch, most = self._take()
         if not batch:
             return
+        if self.on_batch is not None:
+            self.on_batch(len(batch), most)
         try:
             results = self._compute([item.content for item in batch])
             for item, result in zip(batch, results, strict=True):
@@ -86,16 +92,17 @@ class Batcher(Generic[InputT, ResultT]):
                 if not item.result.done():
                     item.result.set_exception(error)
 
-    def _take(self) -> list[_Item[InputT, ResultT]]:
+    def _take(self) -> tuple[list[_Item[InputT, ResultT]], int]:
+        """The lines whose turn it is, and how many there could be."""
         with self._lock:
             if not self._waiting:
-                return []
+                return [], 0
             width = min(self._waiting, key=self._rank)
-            line = self._waiting[width]
-            batch = [line.popleft() for _ in range(min(len(line), self._most(width)))]
+            line, most = self._waiting[width], self._most(width)
+            batch = [line.popleft() for _ in range(min(len(line), most))]
             if not line:
                 del self._waiting[width]
-            return batch
+            return batch, most
 
     def _rank(self, width: int) -> tuple[int, int]:
         line = self._waiting[width]

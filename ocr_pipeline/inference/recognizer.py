@@ -1,6 +1,6 @@
 """Read cut-out text lines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,10 @@ class Recognizer:
             decode_best(best[None], peak[None], self.charset, emissions=emissions)[0]
             for best, peak in paths
         ]
+
+    def watch_batches(self, on_batch: Callable[[int, int], None]) -> None:
+        """Have it told how many lines each batch has, and how many it could; in any thread."""
+        self._batcher.on_batch = on_batch
 
     def _lines_of_width(self, width: int) -> int:
         return max(1, self.batch * self.spec.image.min_width // width)

@@ -193,6 +193,14 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Batched:
+    """From a worker: so many lines are recognised together, of so many that could be."""
+
+    lines: int
+    capacity: int
+
+
+@dataclass(frozen=True)
 class Logged:
     """From a worker: a line for the log.
 
@@ -212,4 +220,4 @@ class Logged:
 
 
 ToWorker = Work | Drop | Stop
-FromWorker = Loaded | NotLoaded | Alive | Done | Logged
+FromWorker = Loaded | NotLoaded | Alive | Done | Batched | Logged

@@ -13,6 +13,7 @@ from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.serving.jobs import Job, TaskTimes, Worker
 from ocr_pipeline.serving.logs import relay
 from ocr_pipeline.serving.messages import (
+    Batched,
     Done,
     Drop,
     Failed,
@@ -55,6 +56,9 @@ class Watcher(Protocol):
     def ended(self, task: Task[Any], times: TaskTimes, outcome: Any) -> None:
         """A task has ended with this result or exception; called in the context of its asker."""
 
+    def batched(self, lines: int, capacity: int) -> None:
+        """So many lines are recognised together, of so many that could be."""
+
 
 @dataclass(eq=False)
 class _Place:
@@ -84,7 +88,7 @@ class WorkerPool:
         models: that are served, by role; empty before they have loaded.
         restarts: processes that had died or were killed.
         recycled: processes that were replaced because they had grown.
-        watcher: is told of each task that has ended.
+        watcher: is told of each task that has ended, and of batches.
     """
 
     def __init__(self, config: ServeConfig, entry: WorkerEntry = run_worker) -> None:
@@ -303,6 +307,9 @@ class WorkerPool:
                 self.detail = message.reason
                 # The first time nothing is there to fall back on, and what is wrong stays wrong.
                 self._failed = self._failed or not self.models
+        elif isinstance(message, Batched):
+            if self.watcher is not None:
+                self.watcher.batched(message.lines, message.capacity)
         elif isinstance(message, Logged):
             about = worker.jobs.get(message.number or 0)
             relay(message, worker.process.pid, about.request_id if about else "")

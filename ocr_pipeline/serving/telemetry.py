@@ -61,6 +61,10 @@ class Telemetry:
                 fault=fault,
             )
 
+    def batched(self, lines: int, capacity: int) -> None:
+        """So many lines are recognised together, of so many that could be."""
+        self._metrics.batch(lines, capacity)
+
     def _page(self, reading: PageReading) -> None:
         text = reading.text
         self._metrics.read(

@@ -27,6 +27,7 @@ from ocr_pipeline.paddle_environment import set_paddle_environment
 from ocr_pipeline.serving.logs import configure_worker_logs, task_number
 from ocr_pipeline.serving.messages import (
     Alive,
+    Batched,
     CountPages,
     Done,
     Drop,
@@ -75,6 +76,7 @@ def run_worker(connection: Connection, config: ServeConfig) -> None:
     places = reader.detector.engine.lanes + reader.recognizer.engine.lanes
     voice.say(Loaded(models, places))
     voice.say_alive()
+    reader.recognizer.watch_batches(lambda lines, most: voice.say(Batched(lines, most)))
 
     desk = _Desk(
         partial(_do, reader, config, {role: model.label for role, model in models.items()}),

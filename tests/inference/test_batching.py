@@ -45,10 +45,13 @@ class HeldLane:
 
 def test_lines_of_several_callers_fill_batches_and_each_gets_its_own() -> None:
     lane = HeldLane()
+    fills: list[tuple[int, int]] = []
+    lane.batcher.on_batch = lambda lines, most: fills.append((lines, most))
     answers = [lane.ask((8, "a"), (8, "b")), lane.ask((8, "c"), (16, "x")), lane.ask((8, "d"))]
     lane.go.set()
     assert [answer.result(WAIT_S) for answer in answers] == [["A", "B"], ["C", "X"], ["D"]]
     assert lane.batches == [".", "abc", "x", "d"]
+    assert fills == [(3, 3), (1, 3), (1, 3)]
 
 
 def test_the_caller_that_came_first_is_served_first_its_dearest_width_before_the_others() -> None:

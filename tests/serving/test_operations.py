@@ -155,6 +155,10 @@ def test_the_figures_follow_what_is_read(operated: Operated) -> None:
     assert grown["ocr_requests_total method=POST route=/v1/ocr status=415"] == 1
     assert grown["ocr_refusals_total reason=unsupported"] == 1
     assert grown["ocr_queue_wait_seconds_count"] == 3
+    # Each line is in a batch, some in a second one, turned.
+    batches = grown["ocr_batch_fill_count"]
+    assert 2 <= batches <= 2 * len(lines)
+    assert 0 < grown["ocr_batch_fill_sum"] <= batches
     for step, wall in pages[0]["milliseconds"].items():
         wall += pages[1]["milliseconds"][step]
         assert grown[f"ocr_step_seconds_count step={step}"] == 2
