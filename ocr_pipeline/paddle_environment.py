@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 _CPU_INFO = Path("/proc/cpuinfo")
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4  # malloc.h
 _TOP_PAD_BYTES = 64 << 20
+_LARGE_BYTES = 4 << 20
 
 
 def paddle_environment() -> dict[str, str]:
@@ -37,12 +38,25 @@ def keep_freed_memory() -> bool:
     system at once: each result of each layer is then mapped page by page again, which costs more
     than computing it. For training only: a process keeps the most it ever held.
     """
+    return _set_allocator((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _TOP_PAD_BYTES))
+
+
+def keep_large_blocks_apart() -> bool:
+    """Let large blocks never share memory with small ones; return whether they will not.
+
+    For reading. Left alone, glibc learns from the first large blocks that are freed to take later
+    ones from the heap, where what outlives them keeps their place from going back: a process that
+    reads pages held 1,360 MB with this, and 1,560 to 1,680 without.
+    """
+    return _set_allocator((_M_MMAP_THRESHOLD, _LARGE_BYTES), (_M_TRIM_THRESHOLD, _TOP_PAD_BYTES))
+
+
+def _set_allocator(*settings: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl has not
     if mallopt is None:
         return False
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _TOP_PAD_BYTES))
     return all(mallopt(option, value) == 1 for option, value in settings)
 
 

@@ -23,7 +23,7 @@ from ocr_pipeline.inference.reader import OcrReader
 from ocr_pipeline.ops.decode import BGRImage, decode_image
 from ocr_pipeline.ops.documents import count_pages, decode_page
 from ocr_pipeline.ops.encode import encode_jpeg
-from ocr_pipeline.paddle_environment import set_paddle_environment
+from ocr_pipeline.paddle_environment import keep_large_blocks_apart, set_paddle_environment
 from ocr_pipeline.serving.logs import configure_worker_logs, task_number
 from ocr_pipeline.serving.messages import (
     Alive,
@@ -62,6 +62,7 @@ def run_worker(connection: Connection, config: ServeConfig) -> None:
         config: ``detector`` and ``recognizer`` are folders of exported models here.
     """
     set_paddle_environment()
+    keep_large_blocks_apart()
     voice = _Voice(connection)
     configure_worker_logs(config.logs, voice.say)
     try:

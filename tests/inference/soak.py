@@ -14,7 +14,7 @@ from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.golden import golden_lines
-from ocr_pipeline.paddle_environment import set_paddle_environment
+from ocr_pipeline.paddle_environment import keep_large_blocks_apart, set_paddle_environment
 
 _STATUS = Path("/proc/self/status")
 
@@ -43,6 +43,7 @@ def random_pictures(count: int) -> Iterator[BGRImage]:
 def main(detector: str, recognizer: str, variant: str, count: str, every: str) -> None:
     """See the head of this file."""
     set_paddle_environment()
+    keep_large_blocks_apart()
     reader = OcrReader.load(detector, recognizer, EngineConfig(variant=variant))
     lines = 0
     for number, page in enumerate(reader.read_many(random_pictures(int(count))), start=1):
