@@ -46,6 +46,7 @@ PAGES = [
     "docs/paddlex.md",
     "docs/pipeline.md",
     "docs/recipes.md",
+    "docs/reliability.md",
     "docs/replay.md",
     "docs/report.md",
     "docs/service.md",

@@ -1,6 +1,6 @@
 """Errors as problem details (RFC 9457)."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,7 @@ from ocr_pipeline.serving.schemas import Problem
 from ocr_pipeline.serving.uploads import BadRequestError
 
 _RETRY_AFTER_S = "1"
+_MEDIA_TYPE = "application/problem+json"
 _GONE = 499
 """As nginx logs it; nobody is there to receive it."""
 
@@ -33,8 +34,29 @@ def problem_response(
         Problem(title=title, status=status, detail=detail).model_dump(),
         status_code=status,
         headers=headers,
-        media_type="application/problem+json",
+        media_type=_MEDIA_TYPE,
     )
+
+
+def documented(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return problems for OpenAPI, by status; the schemas must hold ``Problem``."""
+    return {
+        status: {
+            "description": reason,
+            "content": {
+                _MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": {
+                        "type": "about:blank",
+                        "title": HTTPStatus(status).phrase,
+                        "status": status,
+                        "detail": reason,
+                    },
+                }
+            },
+        }
+        for status, reason in reasons.items()
+    }
 
 
 def problem_of(error: Exception) -> Problem:

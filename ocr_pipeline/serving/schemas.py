@@ -1,6 +1,31 @@
 """What the service answers."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+_PAGE: JsonDict = {
+    "page": 1,
+    "width": 1240,
+    "height": 1754,
+    "dpi": 150.0,
+    "text": "合计 ¥128.50",
+    "lines": [
+        {
+            "text": "合计 ¥128.50",
+            "confidence": 0.9874,
+            "points": [[96.0, 120.0], [402.0, 118.0], [402.0, 158.0], [96.0, 160.0]],
+            "score": 0.91,
+            "row": 0,
+            "turned": False,
+        }
+    ],
+    "dropped": {"too_small": 0, "low_score": 1, "over_limit": 0, "no_text": 0},
+    "milliseconds": {"decode": 12.4, "detect": 41.2, "recognize": 18.7, "total": 72.3},
+}
+_MODELS: JsonDict = {
+    "detector": "ppocrv6_small_det (1f2e3d4c5b6a)",
+    "recognizer": "ppocrv6_small_rec (a6b5c4d3e2f1)",
+}
 
 
 class Part(BaseModel):
@@ -53,6 +78,14 @@ class Page(BaseModel):
 class OcrAnswer(BaseModel):
     """All that was read in one file."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": _PAGE["text"], "page_count": 1, "pages": [_PAGE], "models": _MODELS}
+            ]
+        }
+    )
+
     text: str = Field(description="of all pages, with a form feed between them")
     page_count: int = Field(ge=1, description="of the file, read or not")
     pages: list[Page]
@@ -92,6 +125,17 @@ class LineError(BaseModel):
 
 class LinesAnswer(BaseModel):
     """What was read on cut-out lines, in the order of the request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "lines": [{"text": "合计 ¥128.50", "confidence": 0.9874, "turned": False}],
+                    "models": _MODELS,
+                }
+            ]
+        }
+    )
 
     lines: list[LineText | LineError]
     models: dict[str, str] = Field(description="name and checkpoint of both models")

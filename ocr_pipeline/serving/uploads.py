@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
@@ -22,6 +23,12 @@ _HOW_MANY = (
     "curl -F files=@1.png -F files=@2.png"
 )
 _MOST_FIELDS = 20
+_CHARSETS = ("utf-8", "utf8")
+_WHITE_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQAAAABbAUdZAAAAD0lEQVR42mP4DwQMg5cAANrpf4Em"
+    "8vpjAAAAAElFTkSuQmCC"
+)
+"""A blank picture of 32 x 32 px, base64."""
 
 ONE_FILE: dict[str, Any] = {
     "requestBody": {
@@ -48,7 +55,8 @@ ONE_FILE: dict[str, Any] = {
                         },
                     },
                     "additionalProperties": False,
-                }
+                },
+                "example": {"file": _WHITE_PNG},
             },
         },
     }
@@ -65,6 +73,7 @@ MANY_FILES: dict[str, Any] = {
                     "properties": {
                         "files": {
                             "type": "array",
+                            "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         }
                     },
@@ -125,6 +134,11 @@ async def many_files(request: Request, most: int) -> AsyncIterator[list[UploadFi
 async def _form(
     request: Request, *, files: int, how: str
 ) -> AsyncIterator[list[tuple[str, UploadFile | str]]]:
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in _CHARSETS:
+        # Python's codecs take any name: some of them fail, are slow or give half characters.
+        raise BadRequestError(f"body: a form with charset {charset!r:.100}; allowed: utf-8. {how}")
     try:
         form = await request.form(max_files=files, max_fields=_MOST_FIELDS)
     except HTTPException as error:

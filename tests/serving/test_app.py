@@ -811,6 +811,21 @@ def test_openapi_names_every_error_and_there_are_no_pages_with_foreign_scripts(
     assert [service.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]
 
 
+@pytest.mark.parametrize("charset", ["undefined", "raw-unicode-escape", "utf-16"])
+@pytest.mark.parametrize("route", ["/v1/ocr", "/v1/ocr/batch", "/v1/recognize"])
+def test_form_of_another_charset_is_422(route: str, charset: str, service: Service) -> None:
+    """``undefined`` fails in Python, and some others give half characters, which JSON has not."""
+    part = b'Content-Disposition: form-data; name="file"; filename="\\ud800"\r\n\r\n'
+    answer = service.run(
+        service.client.post(
+            route,
+            content=b"--x\r\n" + part + b"a\r\n--x--\r\n",
+            headers={"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"},
+        )
+    )
+    assert_problem(answer, 422, f"a form with charset '{charset}'; allowed: utf-8")
+
+
 # Load and faults.
 
 

@@ -3,18 +3,25 @@
 from dataclasses import asdict
 
 from fastapi import APIRouter, Response
-from fastapi.responses import PlainTextResponse
 
 from ocr_pipeline.serving.metrics import CONTENT_TYPE, Metrics
 from ocr_pipeline.serving.pool import WorkerPool
+from ocr_pipeline.serving.problems import documented
 from ocr_pipeline.serving.schemas import EngineFigure, ModelAnswer, Status
+
+_ERRORS = documented(
+    {
+        401: "no valid API key, where the service has keys",
+        429: "too many requests of this key or address; see Retry-After",
+    }
+)
 
 
 def operation_routes(pool: WorkerPool, metrics: Metrics) -> APIRouter:
     """Build ``/v1/models``, ``/livez``, ``/readyz`` and ``/metrics``."""
     router = APIRouter()
 
-    @router.get("/v1/models", summary="What is served, by which engine, and why")
+    @router.get("/v1/models", summary="What is served, by which engine, and why", responses=_ERRORS)
     async def models() -> dict[str, ModelAnswer]:
         return {
             role: ModelAnswer(
@@ -52,8 +59,8 @@ def operation_routes(pool: WorkerPool, metrics: Metrics) -> APIRouter:
     @router.get(
         "/metrics",
         summary="Figures for Prometheus",
-        response_class=PlainTextResponse,
-        responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
+        response_class=Response,
+        responses={**_ERRORS, 200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
     )
     async def figures() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})

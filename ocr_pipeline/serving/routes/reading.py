@@ -25,7 +25,7 @@ from ocr_pipeline.serving.fetch import Fetcher
 from ocr_pipeline.serving.messages import ReadLines, ReadPage
 from ocr_pipeline.serving.outputs import KINDS, Output, text_of, written
 from ocr_pipeline.serving.pool import WorkerPool
-from ocr_pipeline.serving.problems import problem_of
+from ocr_pipeline.serving.problems import documented, problem_of
 from ocr_pipeline.serving.schemas import (
     FileError,
     FilePage,
@@ -34,7 +34,6 @@ from ocr_pipeline.serving.schemas import (
     LineText,
     OcrAnswer,
     Page,
-    Problem,
 )
 from ocr_pipeline.serving.uploads import (
     MANY_FILES,
@@ -54,9 +53,7 @@ _ERRORS = {
     503: "too many requests wait, or the models are not loaded; see Retry-After",
     504: "not read in time",
 }
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text} for status, text in _ERRORS.items()
-}
+ERRORS = documented(_ERRORS)
 """For OpenAPI: what a route that reads may answer instead."""
 _NDJSON = "application/x-ndjson"
 Words = Annotated[bool, Query(description="say where each word and character stands, too")]
@@ -75,10 +72,14 @@ def reading_routes(pool: WorkerPool, config: ServeConfig, fetcher: Fetcher) -> A
         summary="Read one file",
         responses={
             **ERRORS,
-            502: {"model": Problem, "description": "the file at the URL cannot be had"},
+            **documented({502: "the file at the URL cannot be had"}),
             200: {
                 "model": OcrAnswer,
-                "content": {kind: {} for name, kind in KINDS.items() if name != "json"},
+                "content": {
+                    kind: {"schema": {"type": "string"}}
+                    for name, kind in KINDS.items()
+                    if name != "json"
+                },
             },
         },
         response_model=OcrAnswer,
