@@ -301,3 +301,5 @@ def _replace_handlers(handler: logging.Handler, level: str) -> None:
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    # Ten lines for each PDF that is written.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)

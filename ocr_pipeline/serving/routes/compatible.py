@@ -43,13 +43,18 @@ from ocr_pipeline.serving.paddlex_schemas import (
     TextDetParams,
 )
 from ocr_pipeline.serving.pool import WorkerPool
-from ocr_pipeline.serving.problems import ClientGoneError, problem_of, retry_headers
-from ocr_pipeline.serving.schemas import Problem
+from ocr_pipeline.serving.problems import ClientGoneError, documented, problem_of, retry_headers
 from ocr_pipeline.serving.uploads import BadRequestError, decoded_base64
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    **{status: {"model": PlainAnswer} for status in (413, 415, 422, 500, 502, 503, 504)},
-    **{status: {"model": Problem} for status in (401, 408, 429)},  # before it comes to the route
+    **{status: {"model": PlainAnswer} for status in (400, 413, 415, 422, 500, 502, 503, 504)},
+    **documented(  # before it comes to the route
+        {
+            401: "no valid API key, where the service has keys",
+            408: "the body comes too slowly",
+            429: "too many requests of this key or address; see Retry-After",
+        }
+    ),
 }
 _SUFFIX = ".jpg"
 _log = logging.getLogger(__name__)
