@@ -387,6 +387,7 @@ def test_the_command_shows_a_table_and_one_json_object_last(picture: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_servers_of_others_read_the_same_page_beside_ours(
     exported_tiny: ExportedPair, tmp_path: Path

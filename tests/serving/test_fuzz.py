@@ -61,5 +61,6 @@ def test_three_hundred_bodies_do_no_harm(server: Server, texts: list[str]) -> No
 
 @needs_proc
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_thousand_bodies_do_no_harm(server: Server, texts: list[str]) -> None:
     withstands(server, texts, 2000, 1)
