@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -235,13 +236,11 @@ def run_load(plan: LoadPlan, *, on_turn: OnTurn = lambda _done, _of: None) -> Lo
     with ended_by_sigterm(), ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serve-")))
         starts: list[Callable[[], Server]] = [
-            lambda peer=peer: peer_server(  # type: ignore[misc]
-                peer, scratch, threads=plan.threads, without=paddle_environment()
-            )
+            partial(peer_server, peer, scratch, threads=plan.threads, without=paddle_environment())
             for peer in peers
         ]
         if not plan.urls:
-            starts.insert(0, lambda: our_server(plan.settings, threads=plan.threads))
+            starts.insert(0, partial(our_server, plan.settings, threads=plan.threads))
         for start in starts:  # one after the other: starting disturbs nobody
             server = stack.enter_context(start())
             server.pause()
