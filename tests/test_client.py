@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import cv2
 import httpx
 import numpy as np
 import pytest
@@ -28,52 +27,22 @@ from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.ops.decode import BGRImage, decode_image
 from ocr_pipeline.ops.geometry import crop_line
 from ocr_pipeline.ops.golden import golden_pages
+from tests.conftest import ExportedPair
+from tests.serving.servers import free_port, png, ready
 
-START_S = 120
 ENGINE = EngineConfig(variant="openvino-fp32")
 """Of the service and of the reader: they choose for themselves otherwise."""
 EMPTY = {"text": "", "page_count": 1, "pages": [], "models": {}}
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-class ExportedPair(Protocol):
-    """What the fixture ``exported_tiny`` gives."""
-
-    det: Path
-    rec: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def url(
-    exported_tiny: ExportedPair, root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def url(exported_tiny: ExportedPair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a running service that is ready."""
-    port = free_port()
-    command = [
-        sys.executable,
-        str(root / "scripts/serve.py"),
-        f"port={port}",
-        f"detector={exported_tiny.det}",
-        f"recognizer={exported_tiny.rec}",
-        f"engine.variant={ENGINE.variant}",
-    ]
+    folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
     log = tmp_path_factory.mktemp("service") / "log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output) as process,
-    ):
-        try:
-            with OcrClient(f"http://127.0.0.1:{port}") as client:
-                client.wait_until_ready(START_S)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
+    with ready(log, *folders, f"engine.variant={ENGINE.variant}") as server:
+        yield str(server.client.base_url).rstrip("/")
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +54,6 @@ def client(url: str) -> Iterator[OcrClient]:
 @pytest.fixture(scope="module")
 def reader(exported_tiny: ExportedPair) -> OcrReader:
     return OcrReader.load(exported_tiny.det, exported_tiny.rec, ENGINE)
-
-
-def png(image: BGRImage) -> bytes:
-    done, content = cv2.imencode(".png", image)
-    assert done
-    return content.tobytes()
 
 
 def plain(page: Page) -> dict[str, Any]:

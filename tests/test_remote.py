@@ -2,12 +2,9 @@
 
 import json
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import httpx
@@ -23,46 +20,20 @@ from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.ops.decode import decode_image
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.remote import RemoteReader
+from tests.conftest import ExportedPair
+from tests.serving.servers import ready
 
-START_S = 120
 ENGINE = "openvino-fp32"
 KEYS = ["--key-env", "OCR_TEST_KEY"]
 
 
-class ExportedPair(Protocol):
-    """What the fixture ``exported_tiny`` gives."""
-
-    det: Path
-    rec: Path
-
-
 @pytest.fixture(scope="module")
-def url(
-    exported_tiny: ExportedPair, root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def url(exported_tiny: ExportedPair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a running service that is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    command = [
-        sys.executable,
-        str(root / "scripts/serve.py"),
-        f"port={address.rpartition(':')[2]}",
-        f"detector={exported_tiny.det}",
-        f"recognizer={exported_tiny.rec}",
-        f"engine.variant={ENGINE}",
-    ]
+    folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
     log = tmp_path_factory.mktemp("service") / "log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output) as process,
-        OcrClient(address) as client,
-    ):
-        try:
-            client.wait_until_ready(START_S)
-            yield address
-        finally:
-            process.kill()
+    with ready(log, *folders, f"engine.variant={ENGINE}") as server:
+        yield str(server.client.base_url).rstrip("/")
 
 
 @pytest.fixture

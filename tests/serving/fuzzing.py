@@ -31,7 +31,7 @@ from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.stock import exported_folder
 from tests.made_pdfs import blank_picture, grey_pages, one_page, pdf, stream, with_picture
 from tests.processes import children
-from tests.serving.test_server import START_S, Server, started
+from tests.serving.servers import START_S, Server, started
 
 Random = np.random.Generator
 ChoiceT = TypeVar("ChoiceT")

@@ -21,7 +21,7 @@ from collections.abc import (
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from xml.etree import ElementTree
 
 import cv2
@@ -44,6 +44,7 @@ from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.serving.app import create_app
 from ocr_pipeline.serving.process import WorkerEntry
 from ocr_pipeline.serving.worker import run_worker
+from tests.conftest import ExportedPair
 from tests.serving.entries import (
     broken_once,
     broken_while_loading,
@@ -52,18 +53,12 @@ from tests.serving.entries import (
     held_while_reading,
     obedient,
 )
+from tests.serving.servers import png
 
 DEADLINE_S = 20
 LOAD_S = 60  # a process imports Paddle and tries every form of two models
 MAX_BYTES = 1_000_000
 ResultT = TypeVar("ResultT")
-
-
-class ExportedPair(Protocol):
-    """What the fixture ``exported_tiny`` gives."""
-
-    det: Path
-    rec: Path
 
 
 class Service:
@@ -217,12 +212,6 @@ def first_page(answer: httpx.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     page: dict[str, Any] = answer.json()["pages"][0]
     return page
-
-
-def png(image: np.ndarray) -> bytes:
-    done, content = cv2.imencode(".png", image)
-    assert done
-    return content.tobytes()
 
 
 def digest_of(content: bytes) -> str:

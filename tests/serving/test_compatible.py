@@ -11,7 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import httpx
@@ -31,8 +31,10 @@ from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.encode import encode_jpeg
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.serving.app import create_app
+from tests.conftest import ExportedPair
 from tests.serving.entries import entry_in, obedient
 from tests.serving.in_process import Asked, asked
+from tests.serving.servers import png
 
 MAX_BYTES = 1_000_000
 ENGINE = EngineConfig(variant="openvino-fp32")
@@ -50,13 +52,6 @@ KEYS = [
     "rec_polys",
     "rec_boxes",
 ]
-
-
-class ExportedPair(Protocol):
-    """What the fixture ``exported_tiny`` gives."""
-
-    det: Path
-    rec: Path
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +94,6 @@ def service(exported_tiny: ExportedPair, files: tuple[Path, str]) -> Iterator[As
 @pytest.fixture(scope="module")
 def reader(exported_tiny: ExportedPair) -> OcrReader:
     return OcrReader.load(exported_tiny.det, exported_tiny.rec, ENGINE)
-
-
-def png(image: BGRImage) -> bytes:
-    done, content = cv2.imencode(".png", image)
-    assert done
-    return content.tobytes()
 
 
 def page() -> BGRImage:

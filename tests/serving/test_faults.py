@@ -16,15 +16,8 @@ import numpy as np
 import pytest
 
 from ocr_pipeline.ops.golden import golden_pages
-from tests.serving.test_server import (
-    START_S,
-    ExportedPair,
-    Server,
-    form_of,
-    head_of,
-    png,
-    started,
-)
+from tests.conftest import ExportedPair
+from tests.serving.servers import START_S, Server, form_of, head_of, png, ready, started
 
 CLIENTS, CONNECTIONS = 32, 2000
 
@@ -44,8 +37,7 @@ def server(
 ) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("faults") / "serve.log"
     words = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
-    with started(log, *words, "max_waiting=32") as running:
-        running.wait(lambda: running.status("/readyz") == 200, START_S)
+    with ready(log, *words, "max_waiting=32") as running:
         yield running
 
 

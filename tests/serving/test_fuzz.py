@@ -7,8 +7,9 @@ import pytest
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.ops.golden import golden_pages
+from tests.conftest import ExportedPair
 from tests.serving.fuzzing import attack, bodies, restarts
-from tests.serving.test_server import START_S, ExportedPair, Server, needs_proc, started
+from tests.serving.servers import Server, needs_proc, ready
 
 SERVICE_MB = 600
 """Its own process: a few files of 20 MB and what is answered."""
@@ -20,8 +21,7 @@ def server(
 ) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("fuzz") / "serve.log"
     folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
-    with started(log, *folders) as running:
-        running.wait(lambda: running.status("/readyz") == 200, START_S)
+    with ready(log, *folders) as running:
         yield running
 
 

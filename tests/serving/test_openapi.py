@@ -25,7 +25,8 @@ from ocr_pipeline.ops.decode import decode_image
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.serving.app import create_app
 from ocr_pipeline.serving.schemas import LinesAnswer, OcrAnswer, Problem
-from tests.serving.test_server import START_S, ExportedPair, Server, png, started
+from tests.conftest import ExportedPair
+from tests.serving.servers import Server, png, ready
 
 OPENAPI = create_app(ServeConfig()).openapi()
 LABELS = [f"{method.upper()} {path}" for path, item in OPENAPI["paths"].items() for method in item]
@@ -53,8 +54,7 @@ def server(
 ) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("openapi") / "serve.log"
     folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
-    with started(log, *folders) as running:
-        running.wait(lambda: running.status("/readyz") == 200, START_S)
+    with ready(log, *folders) as running:
         yield running
 
 

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ocr_pipeline.ops.golden import golden_lines, golden_pages
 from ocr_pipeline.serving.keys import new_key
-from tests.serving.test_server import START_S, ExportedPair, Server, png, started, worker_of
+from tests.conftest import ExportedPair
+from tests.serving.servers import START_S, Server, png, started, worker_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import httpx
@@ -31,16 +31,10 @@ pytest.importorskip("ray.serve", reason="ray[serve] is not installed")
 from ray.serve.schema import ServeDeploySchema
 
 from ocr_pipeline.serving.ray_serve import Replica, ReplicaFailedError, build
+from tests.conftest import ExportedPair
 
 LIMIT_S = 180
 CLIENTS, REQUESTS = 8, 160
-
-
-class ExportedPair(Protocol):
-    """What the fixture ``exported_tiny`` gives."""
-
-    det: Path
-    rec: Path
 
 
 def settings(root: Path) -> Any:

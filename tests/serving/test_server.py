@@ -8,94 +8,35 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-import cv2
 import httpx
 import pytest
 
 from ocr_pipeline.artifacts.exported import CARD_NAME
 from ocr_pipeline.inference import OcrReader
-from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.golden import golden_pages
-from tests.processes import children, lives
+from tests.conftest import ExportedPair
+from tests.processes import lives
+from tests.serving.servers import (
+    DEADLINE_S,
+    START_S,
+    Server,
+    form_of,
+    head_of,
+    needs_proc,
+    png,
+    ready,
+    started,
+    worker_of,
+)
 
 ROOT = Path(__file__).parents[2]
-START_S, DEADLINE_S = 60, 20
 MAX_BYTES = 2_000_000
-BOUNDARY = b"----page"
-
-
-class ExportedPair(Protocol):
-    """What the fixture ``exported_tiny`` gives."""
-
-    det: Path
-    rec: Path
-
-
-class Server:
-    """A running ``scripts/serve.py``."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", client: httpx.Client, log: Path) -> None:
-        self.process = process
-        self.client = client
-        self._log = log
-
-    def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-    def post(self, content: bytes) -> httpx.Response:
-        return self.client.post("/v1/ocr", files={"file": ("page", content)})
-
-    def connect(self) -> socket.socket:
-        address = (self.client.base_url.host, self.client.base_url.port)
-        return socket.create_connection(address, timeout=DEADLINE_S)
-
-    def status(self, path: str) -> int | None:
-        """Status code of a GET; None while nothing listens."""
-        try:
-            return self.client.get(path).status_code
-        except httpx.ConnectError:
-            return None
-
-    def wait(self, done: Callable[[], bool], limit_s: float = DEADLINE_S) -> None:
-        """Poll until ``done``; fails at the limit."""
-        deadline = time.monotonic() + limit_s
-        while not done():
-            assert time.monotonic() < deadline, f"not within {limit_s} s; log:\n{self.log()}"
-            time.sleep(0.05)
-
-
-@contextmanager
-def started(log: Path, *overrides: str) -> Iterator[Server]:
-    """Start the service and wait until it listens; killed at the end if it still runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "scripts/serve.py"), f"port={port}", *overrides]
-    with (
-        log.open("wb") as output,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client,
-        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
-    ):
-        server = Server(process, client, log)
-        try:
-            server.wait(
-                lambda: process.poll() is not None or server.status("/livez") == 200, START_S
-            )
-            assert process.poll() is None, f"the service ended at once:\n{server.log()}"
-            yield server
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +47,7 @@ def server(
     log = tmp_path_factory.mktemp("server") / "serve.log"
     folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
     limits = (f"limits.max_bytes={MAX_BYTES}", f"documents.pdf_max_bytes={MAX_BYTES}")
-    with started(log, *folders, *limits) as running:
-        running.wait(lambda: running.status("/readyz") == 200, START_S)
+    with ready(log, *folders, *limits) as running:
         yield running
 
 
@@ -116,12 +56,6 @@ def texts(exported_tiny: ExportedPair) -> list[str]:
     """What the two golden pages say, read from their pixels without a service."""
     reader = OcrReader.load(exported_tiny.det, exported_tiny.rec)
     return [reader.read(page).text for page in golden_pages()]
-
-
-def png(image: BGRImage) -> bytes:
-    done, content = cv2.imencode(".png", image)
-    assert done
-    return content.tobytes()
 
 
 def huge_png(side: int) -> bytes:
@@ -136,23 +70,6 @@ def huge_png(side: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
     )
-
-
-def form_of(content: bytes) -> bytes:
-    return (
-        b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="file"; filename="page"\r\n'
-        b"\r\n" + content + b"\r\n--" + BOUNDARY + b"--\r\n"
-    )
-
-
-def head_of(*headers: str) -> bytes:
-    lines = [
-        "POST /v1/ocr HTTP/1.1",
-        "Host: service",
-        f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}",
-        *headers,
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def answer_on(connection: socket.socket) -> httpx.Response:
@@ -211,18 +128,6 @@ def memory_mb(pid: int, row: str) -> float:
     found = re.search(rf"^{row}:\s+(\d+) kB$", status, re.MULTILINE)
     assert found
     return int(found[1]) / 1024
-
-
-def worker_of(server: Server) -> int:
-    """Of the process that reads."""
-    pids = children(server.process.pid)
-    [worker] = [p for p in pids if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
-    return worker
-
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc"
-)
 
 
 @needs_proc

@@ -32,7 +32,8 @@ from ocr_pipeline.config.access import AccessConfig
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.serving.access import is_below
 from ocr_pipeline.serving.routes import web
-from tests.serving.test_server import START_S, ExportedPair, Server, png, started
+from tests.conftest import ExportedPair
+from tests.serving.servers import Server, png, ready
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
@@ -54,8 +55,7 @@ def server(
 ) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("web") / "serve.log"
     folders = (f"detector={exported_tiny.det}", f"recognizer={exported_tiny.rec}")
-    with started(log, *folders) as running:
-        running.wait(lambda: running.status("/readyz") == 200, START_S)
+    with ready(log, *folders) as running:
         yield running
 
 
