@@ -38,7 +38,9 @@ class _Step(NamedTuple):
 _INFERENCE = "ocr_pipeline.inference"
 STEPS = (
     _Step("decode", f"{_INFERENCE}.reader", "_pixels"),
-    _Step("resize and normalise", f"{_INFERENCE}.detector", "det_input"),
+    _Step("resize and normalise", f"{_INFERENCE}.detector", "scale_page"),
+    _Step("resize and normalise", f"{_INFERENCE}.detector", "written_window"),
+    _Step("resize and normalise", f"{_INFERENCE}.detector", "normalised_page"),
     _Step("DB decode", f"{_INFERENCE}.detector", "decode_polygons"),
     _Step("crop", f"{_INFERENCE}.reader", "crop_line"),
     _Step("rec preparation", f"{_INFERENCE}.recognizer", "rec_input"),

@@ -24,7 +24,9 @@ class EngineConfig(Config):
     """CPU threads of one engine."""
     rec_batch: PositiveInt = 8
     """Text lines of one width that are recognised together, at most."""
-
+    skip_blank: bool = True
+    """Leave out the blank borders of a page when text is looked for. Off: paper is looked at, too;
+    what is found near borders, and how sure it is, changes a little."""
     tiling: TilingConfig = TilingConfig()
     """Of pictures that are larger than the detector takes as a whole."""
 

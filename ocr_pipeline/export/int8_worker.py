@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from ocr_pipeline.artifacts.dataset import Dataset
 from ocr_pipeline.config.model import ModelSpec, RecModelSpec
+from ocr_pipeline.inference.openvino_graph import shuffle_last_upsampling
 from ocr_pipeline.openvino_environment import forbid_openvino_telemetry, openvino_core
 from ocr_pipeline.ops.resize import det_input, rec_input
 
@@ -67,6 +68,7 @@ def quantise_openvino(source: Path, folder: Path, inputs: Inputs, *, whole: bool
     import openvino
 
     graph = openvino_core().read_model(source / _XML)
+    shuffle_last_upsampling(graph)
     kinds = [
         (node.get_friendly_name(), node.get_type_name() == "GroupConvolution")
         for node in graph.get_ordered_ops()

@@ -15,7 +15,7 @@ from ocr_pipeline.inference.detector import Detector
 from ocr_pipeline.inference.engine import Engine
 from ocr_pipeline.inference.lite_engine import LiteEngine
 from ocr_pipeline.inference.onnx_engine import OnnxEngine
-from ocr_pipeline.inference.openvino_engine import OpenVinoEngine, OpenVinoRecognizer
+from ocr_pipeline.inference.openvino_engine import OpenVinoDetector, OpenVinoRecognizer
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.ops.metrics import normalise_text
@@ -77,7 +77,7 @@ def engine_of(folder: Path, task: Task, variant: Variant, config: EngineConfig) 
     if variant.backend == "paddle":
         return PaddleEngine(folder, config)
     if variant.backend == "openvino":
-        kind = OpenVinoRecognizer if task == "rec" else OpenVinoEngine
+        kind = OpenVinoRecognizer if task == "rec" else OpenVinoDetector
         return kind(folder, config, variant.precision, lanes=lanes)
     if variant.backend == "onnx":
         return OnnxEngine(folder, config, lanes=lanes)
@@ -96,7 +96,7 @@ def detector_of(model: ExportedModel, engine: Engine, config: EngineConfig) -> D
         raise ArtifactError(
             f"{model.folder}: holds a recognizer; give a detector here (task det in exported.json)"
         )
-    return Detector(engine, model.card.model, config.tiling)
+    return Detector(engine, model.card.model, config.tiling, skip_blank=config.skip_blank)
 
 
 def recognizer_of(model: ExportedModel, engine: Engine, config: EngineConfig) -> Recognizer:
@@ -120,7 +120,8 @@ def self_test(model: ExportedModel, engine: Engine, variant: Variant, config: En
         EngineError: a text or box is missing, new, or further away than the precision explains.
     """
     if isinstance(model.card.model, DetModelSpec):
-        self_test_detector(detector_of(model, engine, config), model, variant)
+        as_at_export = config.model_copy(update={"skip_blank": False})
+        self_test_detector(detector_of(model, engine, as_at_export), model, variant)
     else:
         self_test_recognizer(recognizer_of(model, engine, config), model, variant)
 

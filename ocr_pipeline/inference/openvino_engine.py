@@ -13,6 +13,7 @@ from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.variant import Precision
 from ocr_pipeline.errors import EngineError
 from ocr_pipeline.inference.engine import ResultT
+from ocr_pipeline.inference.openvino_graph import shuffle_last_upsampling, without_last_softmax
 from ocr_pipeline.openvino_environment import openvino_core
 
 GRAPH = "model.xml"
@@ -118,8 +119,6 @@ class OpenVinoEngine:
 class OpenVinoRecognizer(OpenVinoEngine):
     """The same for a recognizer, whose last softmax is left out of the graph.
 
-    Over thousands of classes it costs a tenth of the time, and few time steps need it.
-
     Raises:
         EngineError: as :class:`OpenVinoEngine`, or the graph does not end in a softmax.
     """
@@ -138,14 +137,15 @@ class OpenVinoRecognizer(OpenVinoEngine):
         return self._infer(images, use)
 
     def _prepare(self, graph: Any) -> None:
-        result = graph.get_results()[0]
-        last = result.input_value(0).get_node()
-        if last.get_type_name() != "Softmax":
-            raise EngineError(
-                f"the graph ends in {last.get_type_name()}, not in a softmax: it is no recognizer's"
-            )
-        result.input(0).replace_source_output(last.input_value(0))
-        graph.validate_nodes_and_infer_types()
+        if not without_last_softmax(graph):
+            raise EngineError("the graph does not end in a softmax: it is no recognizer's")
+
+
+class OpenVinoDetector(OpenVinoEngine):
+    """The same for a detector, whose last layers are put more cheaply where they can be."""
+
+    def _prepare(self, graph: Any) -> None:
+        shuffle_last_upsampling(graph)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -30,10 +30,20 @@ def det_input(image: BGRImage, spec: DetImageSpec) -> NDArray[np.float32]:
     Returns:
         ``[1, 3, h, w]`` float32, about -2.2 to 2.7; h and w are multiples of ``spec.multiple``.
     """
+    return normalised_page(scale_page(image, spec), spec)
+
+
+def scale_page(image: BGRImage, spec: DetImageSpec) -> BGRImage:
+    """Scale ``[H, W, 3]`` uint8 BGR to :func:`det_size`."""
     height, width = det_size(image.shape[0], image.shape[1], spec)
-    if (height, width) != image.shape[:2]:
-        image = np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8)
-    out = np.empty((1, 3, height, width), dtype=np.float32)
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8)
+
+
+def normalised_page(image: BGRImage, spec: DetImageSpec) -> NDArray[np.float32]:
+    """Bring ``[H, W, 3]`` uint8 BGR to ``[1, 3, H, W]`` float32, without scaling the picture."""
+    out = np.empty((1, 3, *image.shape[:2]), dtype=np.float32)
     normalise_page(image, spec, out=out[0])
     return out
 
