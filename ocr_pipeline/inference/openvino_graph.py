@@ -58,7 +58,9 @@ def shuffle_last_upsampling(graph: Any) -> bool:
 
     inner, outer = _pointwise(first), _pointwise_of_squares(last)
     features = ops.relu(_convolved(ops, first.source, inner, np.tile(first.bias, _BLOCK)))
-    probs = ops.sigmoid(_convolved(ops, features.output(0), outer, last.bias))
+    # One value a channel, as NNCF needs it.
+    shift = np.repeat(last.bias, len(outer))
+    probs = ops.sigmoid(_convolved(ops, features.output(0), outer, shift))
     placed = ops.depth_to_space(probs, "blocks_first", _BLOCK)
     result.input(0).replace_source_output(placed.output(0))
     graph.validate_nodes_and_infer_types()

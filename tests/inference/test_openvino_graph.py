@@ -95,5 +95,5 @@ def test_a_released_detector_says_the_same(exported_tiny: ExportedPair) -> None:
     )
     images = np.random.default_rng(2).normal(size=(1, 3, 96, 160)).astype(np.float32)
     expected = plain.run(images)
-    np.testing.assert_allclose(shuffled.run(images), expected, atol=1e-5)
-    assert np.ptp(expected) > 1e-3
+    np.testing.assert_allclose(shuffled.run(images), expected, rtol=1e-4, atol=1e-8)
+    assert np.ptp(expected) > 1e-4
