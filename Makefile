@@ -77,7 +77,7 @@ lock:
 	uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url requirements/ppocr-data.in \
 	  --output-file requirements/ppocr-data.txt
-	for peer in rapidocr paddleocr faster-paddle rapidocrlite paddlex-serving rapidocr-api; do \
+	for peer in rapidocr paddleocr faster-paddle rapidocrlite paddlex-serving rapidocr-api paddleocr-mcp; do \
 	  uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_40 \
 	    --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    requirements/peers-$$peer.in --output-file requirements/peers-$$peer.txt || exit 1; \

@@ -32,6 +32,7 @@ def rec(exported_tiny: ExportedPair) -> ExportedModel:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(choose, "_ROUNDS", 2)
     return tmp_path / "cache" / "engines"
 
 

@@ -101,7 +101,7 @@ def random_lines(random: np.random.Generator, count: int) -> list[BGRImage]:
 
 
 @pytest.mark.parametrize("variant", ["paddle-fp32", "openvino-fp32", "openvino-bf16"])
-@pytest.mark.parametrize("batches", [5, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batches", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_what_is_read_on_a_line_does_not_depend_on_the_rest(
     exported_tiny: ExportedPair, variant: str, batches: int
 ) -> None:

@@ -153,7 +153,7 @@ def test_detectors_agree_on_the_shared_pages(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("size", ["tiny", pytest.param("small", marks=pytest.mark.long)])
 def test_recognizers_agree_on_every_line_of_the_shared_pages(
     size: str, shared_pages: list[Path], released_weights: None
 ) -> None:
