@@ -23,7 +23,7 @@ from ocr_pipeline.errors import ConfigError
 from ocr_pipeline.serving.metrics import Refusal
 
 _SHUTDOWN_MARGIN_S = 5
-_LINGER_S = 2.0
+_LINGER_S = 10.0
 Refused = Callable[[Mapping[Refusal, int]], None]
 """Is told how many connections ended without an answer of the application, by reason."""
 _log = logging.getLogger(__name__)
