@@ -63,7 +63,7 @@ def _golden(engine: Engine, model: TrainableModel) -> list[GoldenLine] | list[Go
         assert model.charset is not None  # noqa: S101  (a recognizer has one)
         lines = Recognizer(engine, model.spec, model.charset, batch=8).recognize(model.golden)
         return [GoldenLine(text=line.text, confidence=line.confidence) for line in lines]
-    detector = Detector(engine, model.spec)
+    detector = Detector(engine, model.spec, skip_blank=False)  # as the self-test finds them
     pages = []
     for picture in model.golden:
         polygons = detector.detect(picture).polygons

@@ -1,5 +1,10 @@
 """A detector skips blank borders, and finds on the rest what it finds on the whole page."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+from unittest import mock
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,9 +13,13 @@ from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import DetImageSpec
 from ocr_pipeline.config.model import DetModelSpec
+from ocr_pipeline.config.variant import Variant
+from ocr_pipeline.export.parity import expect
 from ocr_pipeline.inference.choose import load_detector
 from ocr_pipeline.inference.detector import Detector
+from ocr_pipeline.inference.load import self_test
 from ocr_pipeline.ops.golden import golden_pages
+from ocr_pipeline.weights.trainable import TrainableModel
 from tests.conftest import ExportedPair
 
 
@@ -64,3 +73,21 @@ def test_the_real_network_finds_the_same_lines(exported_tiny: ExportedPair) -> N
         for one, other in zip(found, expected, strict=True):
             # One pixel more of a contour may tilt the rectangle around it.
             np.testing.assert_allclose(one.points, other.points, atol=4)
+
+
+def test_golden_pages_are_looked_at_as_a_whole_at_export_and_in_the_self_test(
+    exported_tiny: ExportedPair,
+) -> None:
+    page = np.full((960, 1280, 3), 255, dtype=np.uint8)
+    page[500:540, 300:700] = 0
+    model = ExportedModel.load(exported_tiny.det)
+    at_export = DarkIsText()
+    stands_in = SimpleNamespace(golden=[page], spec=model.card.model, charset=None)
+    expected = expect(at_export, cast(TrainableModel, stands_in))
+    assert {shape[2:] for shape in at_export.shapes} == {page.shape[:2]}
+    card = model.card.model_copy(update={"golden": expected.golden})
+    served = replace(model, card=card)
+    in_test = DarkIsText()
+    with mock.patch.object(ExportedModel, "golden", return_value=[page]):
+        self_test(served, in_test, Variant("openvino", "fp32"), EngineConfig())
+    assert in_test.shapes == [(1, 3, *page.shape[:2])]
