@@ -58,7 +58,12 @@ def exported_folder(source: str, on_export: Callable[[str], None] | None = None)
         model = load_trainable(str(path) if name is None else name)
         if on_export is not None:
             on_export(source)
-        export_model(model, folder, forms, name=name or path.resolve().name)
+        try:
+            export_model(model, folder, forms, name=name or path.resolve().name)
+        except ArtifactError:
+            # Another process may have been quicker; a folder appears whole or not at all.
+            if not (folder / CARD_NAME).is_file():
+                raise
     return folder
 
 
