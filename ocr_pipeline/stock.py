@@ -16,6 +16,9 @@ from ocr_pipeline.errors import ArtifactError
 from ocr_pipeline.inference.openvino_engine import computes_bf16
 from ocr_pipeline.weights.catalog import RELEASED_NAMES, official_caches, released_name
 
+_MAKERS = ("artifacts", "config", "export", "inference", "models", "ops", "weights")
+"""Sub-packages whose code decides what an export holds."""
+
 
 def exported_folder(source: str, on_export: Callable[[str], None] | None = None) -> Path:
     """Folder of an exported model: ``source`` itself, or one that is exported into the cache first.
@@ -48,7 +51,7 @@ def exported_folder(source: str, on_export: Callable[[str], None] | None = None)
         )
     key = name or f"{path.resolve().name}-{_digest(path)[:16]}"
     forms = forms_here()
-    kind = "-".join([ocr_pipeline.__version__, *forms.to, *forms.precision])
+    kind = "-".join([ocr_pipeline.__version__, _code()[:8], *forms.to, *forms.precision])
     folder = cache_dir() / "exported" / kind / key
     if not folder.exists():
         # Not at the top: a service that is given folders needs neither networks nor onnx.
@@ -65,6 +68,16 @@ def exported_folder(source: str, on_export: Callable[[str], None] | None = None)
             if not (folder / CARD_NAME).is_file():
                 raise
     return folder
+
+
+def _code() -> str:
+    """Digest of the code that decides what an export holds: after a change it is made anew."""
+    package = Path(ocr_pipeline.__file__).parent
+    digest = hashlib.sha256()
+    for part in _MAKERS:
+        for file in sorted((package / part).rglob("*.py")):
+            digest.update(f"{file.relative_to(package)} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def forms_here() -> ExportConfig:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import ocr_pipeline
 from ocr_pipeline.config.export import ExportConfig
 from ocr_pipeline.errors import ArtifactError
 from ocr_pipeline.stock import exported_folder
@@ -50,3 +51,28 @@ def test_an_export_that_fails_for_another_reason_is_told(
     exports(failing)
     with pytest.raises(ArtifactError, match="cannot write there"):
         exported_folder("ppocrv6_tiny_det")
+
+
+def test_an_export_of_other_code_is_made_anew(
+    exports: Callable[[Export], None],
+    exported_tiny: ExportedPair,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Path] = []
+
+    def export(model: TrainableModel, folder: Path, forms: ExportConfig) -> None:
+        shutil.copytree(exported_tiny.det, folder)
+        made.append(folder)
+
+    exports(export)
+    package = tmp_path / "ocr_pipeline"
+    shutil.copytree(Path(ocr_pipeline.__file__).parent, package)
+    monkeypatch.setattr(ocr_pipeline, "__file__", str(package / "__init__.py"))
+    before = [exported_folder("ppocrv6_tiny_det") for _ in range(2)]
+    with (package / "ops" / "resize.py").open("a") as code:
+        code.write("# Something else is computed here.\n")
+    after = exported_folder("ppocrv6_tiny_det")
+    assert before == [made[0]] * 2
+    assert made[1:] == [after]
+    assert after != made[0]

@@ -97,7 +97,7 @@ def build_program(program: Path, facts: EngineFacts, cache: Path | None = None) 
         )
         try:
             tensorrt.convert(str(program / "inference"), settings)
-        except (RuntimeError, ValueError, NotImplementedError, OSError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             raise ExportError(
                 f"{program}: Paddle cannot convert it to TensorRT: {_last([], error)}"
             ) from None

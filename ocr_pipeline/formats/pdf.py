@@ -207,6 +207,7 @@ def _font(signs: set[str]) -> bytes:
         )
     glyphs = {f"u{ord(sign):X}": sign for sign in sorted({*signs, " "})}
     builder = FontBuilder(_EM, isTTF=True)
+    builder.setupHead(unitsPerEm=_EM)  # without the time, which the builder puts in
     builder.setupGlyphOrder([".notdef", *glyphs])
     builder.setupCharacterMap({ord(sign): name for name, sign in glyphs.items()})
     widths = {".notdef": _EM, **{name: _width(sign) for name, sign in glyphs.items()}}

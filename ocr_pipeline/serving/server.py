@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import ceil
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -23,7 +23,7 @@ from ocr_pipeline.errors import ConfigError
 from ocr_pipeline.serving.metrics import Refusal
 
 _SHUTDOWN_MARGIN_S = 5
-_LINGER_S = 10.0
+_LINGER_S = 2.0
 Refused = Callable[[Mapping[Refusal, int]], None]
 """Is told how many connections ended without an answer of the application, by reason."""
 _log = logging.getLogger(__name__)
@@ -104,9 +104,9 @@ class PatientProtocol(H11Protocol):
     _linger_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, unless there are too many."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, transport))
         if len(self.connections) > self.patience.max_connections:
             self.refused({"too_many_connections": 1})
             self.transport.write(_TOO_MANY)

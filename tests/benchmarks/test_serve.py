@@ -78,6 +78,14 @@ class Fake:
     keys: set[str | None] = field(default_factory=set)
 
 
+class ForgivingServer(ThreadingHTTPServer):
+    """Takes it in silence when a client leaves before its answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def running(fake: Fake) -> Iterator[str]:
     numbers, one_by_one = count(1), threading.Lock()
@@ -114,8 +122,7 @@ def running(fake: Fake) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that left
+    with ForgivingServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

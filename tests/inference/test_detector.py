@@ -7,7 +7,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.engine import EngineConfig
@@ -18,26 +17,20 @@ from ocr_pipeline.export.parity import expect
 from ocr_pipeline.inference.choose import load_detector
 from ocr_pipeline.inference.detector import Detector
 from ocr_pipeline.inference.load import self_test
+from ocr_pipeline.ops.det_metrics import overlap_area, region_area
 from ocr_pipeline.ops.golden import golden_pages
 from ocr_pipeline.weights.trainable import TrainableModel
 from tests.conftest import ExportedPair
+from tests.inference.scripted import DarkIsText
 
 
-class DarkIsText:
-    """A network whose map says where the picture is dark; keeps the shapes that it was given."""
-
-    lanes = 1
-
-    def __init__(self) -> None:
-        self.shapes: list[tuple[int, ...]] = []
-
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.shapes.append(images.shape)
-        return (images[:, :1] < 0).astype(np.float32)
-
-
-@pytest.mark.parametrize("max_side", [4000, 640])
-def test_boxes_are_where_they_are_without_skipping(max_side: int) -> None:
+@pytest.mark.parametrize(
+    ("max_side", "seen", "whole_page"),
+    [(4000, (352, 608), (1280, 960)), (640, (288, 416), (640, 480))],
+)
+def test_boxes_are_where_they_are_without_skipping(
+    max_side: int, seen: tuple[int, int], whole_page: tuple[int, int]
+) -> None:
     page = np.full((1280, 960, 3), 255, dtype=np.uint8)
     page[500:540, 300:700] = 0
     page[600:640, 320:500] = 0
@@ -49,8 +42,7 @@ def test_boxes_are_where_they_are_without_skipping(max_side: int) -> None:
     for one, other in zip(skipping, whole, strict=True):
         np.testing.assert_array_equal(one.points, other.points)
         assert one.score == other.score
-    small, large = (int(np.prod(shape)) for shape in engine.shapes)
-    assert small < 0.4 * large
+    assert engine.shapes == [(1, 3, *seen), (1, 3, *whole_page)]
 
 
 def test_a_blank_page_needs_no_network() -> None:
@@ -71,8 +63,11 @@ def test_the_real_network_finds_the_same_lines(exported_tiny: ExportedPair) -> N
         found, expected = (d.detect(wide).polygons for d in (skipping, whole))
         assert len(found) == len(expected) > 0
         for one, other in zip(found, expected, strict=True):
-            # One pixel more of a contour may tilt the rectangle around it.
-            np.testing.assert_allclose(one.points, other.points, atol=4)
+            # Its means over the map see less blank paper, so borders of text may move by a pixel.
+            np.testing.assert_allclose(one.points.mean(axis=0), other.points.mean(axis=0), atol=1.1)
+            shared = overlap_area(one.points, other.points)
+            areas = region_area(one.points) + region_area(other.points)
+            assert shared / (areas - shared) > 0.85
 
 
 def test_golden_pages_are_looked_at_as_a_whole_at_export_and_in_the_self_test(

@@ -13,21 +13,9 @@ from ocr_pipeline.ops.decode import BGRImage
 from ocr_pipeline.ops.geometry import Points
 from ocr_pipeline.ops.golden import golden_pages
 from tests.conftest import ExportedPair
+from tests.inference.scripted import DarkIsText
 
 SMALL_TILES = TilingConfig(enabled=True, above=300, tile=320, overlap=96)
-
-
-class DarkIsText:
-    """A network whose map says where the picture is dark; keeps the shapes that it was given."""
-
-    lanes = 1
-
-    def __init__(self) -> None:
-        self.shapes: list[tuple[int, ...]] = []
-
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.shapes.append(images.shape)
-        return (images[:, :1] < 0).astype(np.float32) * np.float32(1.0000001)
 
 
 def detector(tiling: TilingConfig, max_side: int = 4000) -> tuple[Detector, DarkIsText]:
