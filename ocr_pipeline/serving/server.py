@@ -23,7 +23,9 @@ from ocr_pipeline.errors import ConfigError
 from ocr_pipeline.serving.metrics import Refusal
 
 _SHUTDOWN_MARGIN_S = 5
-_LINGER_S = 2.0
+_LINGER_S, _LINGER_MOST_S = 2.0, 30.0
+"""After an answer that came early the rest of the body is read until it pauses for so long, and so
+long in all: closed before, what is still on its way would reset the connection and the answer."""
 Refused = Callable[[Mapping[Refusal, int]], None]
 """Is told how many connections ended without an answer of the application, by reason."""
 _log = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ class PatientProtocol(H11Protocol):
     refused: Refused
     _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
+    _linger_until: float = 0.0
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,14 +121,15 @@ class PatientProtocol(H11Protocol):
         """Take bytes; those after an answer that came early count for nothing."""
         super().data_received(data)
         self._watch_head()
+        if self._is_unread:
+            self._linger()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or end where the client still sends the last one."""
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
-            # Closed at once, what is still on its way would reset the answer as well.
-            _cancel(self._linger_timer)
-            self._linger_timer = self.loop.call_later(_LINGER_S, self._end_unread)
+        if self._is_unread:
+            self._linger_until = self.loop.time() + _LINGER_MOST_S
+            self._linger()
 
     def pause_writing(self) -> None:
         """The client does not take its answer."""
@@ -156,8 +160,18 @@ class PatientProtocol(H11Protocol):
             self.refused({"slow_head": 1})
         self.transport.close()
 
+    @property
+    def _is_unread(self) -> bool:
+        """Answered while the client still sends."""
+        return (self.conn.our_state, self.conn.their_state) == (h11.DONE, h11.SEND_BODY)
+
+    def _linger(self) -> None:
+        _cancel(self._linger_timer)
+        until = min(self.loop.time() + _LINGER_S, self._linger_until)
+        self._linger_timer = self.loop.call_at(until, self._end_unread)
+
     def _end_unread(self) -> None:
-        if (self.conn.our_state, self.conn.their_state) == (h11.DONE, h11.SEND_BODY):
+        if self._is_unread:
             self.transport.close()
 
     def _abort(self) -> None:

@@ -153,7 +153,29 @@ def test_a_slow_body_has_more_time_the_more_of_it_has_come() -> None:
     assert answer.endswith(b'{"bytes":200}')
 
 
-def test_a_client_that_sends_on_after_its_answer_is_cut_off() -> None:
+def test_a_client_that_pauses_after_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr_pipeline.serving.server._LINGER_S", SHORT_S)
+    with running(idle_timeout_s=60) as service, service.connect() as connection:
+        connection.sendall(NOWHERE + b"Content-Length: 1000000\r\n\r\n")
+        assert to_end(connection).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_client_that_goes_on_sending_keeps_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has sent lies there unread when the answer comes: closing would reset both."""
+    monkeypatch.setattr("ocr_pipeline.serving.server._LINGER_S", 1.0)
+    stopped = threading.Event()
+    with running(idle_timeout_s=60) as service, service.connect() as connection:
+        connection.sendall(NOWHERE + b"Content-Length: 1000000\r\n\r\n")
+        thread = trickle(connection, b"x", stopped)
+        time.sleep(2.0)
+        assert service.connections() == 1
+        stopped.set()
+        thread.join()
+        assert to_end(connection).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_client_that_sends_on_for_ever_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr_pipeline.serving.server._LINGER_MOST_S", 2 * SHORT_S)
     stopped = threading.Event()
     with running() as service, service.connect() as connection:
         connection.sendall(NOWHERE + b"Content-Length: 1000000\r\n\r\n")
