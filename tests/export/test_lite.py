@@ -1,5 +1,6 @@
 """Networks to ``.nb`` files: what is refused before and during it, and (slow) what comes out."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -327,7 +328,7 @@ def test_the_c_example_reads_what_python_reads(
     assert isinstance(det.spec, DetModelSpec)
     assert isinstance(rec.spec, RecModelSpec)
     assert rec.charset is not None
-    detector = Detector(NetworkEngine(det.network, task="det"), det.spec)
+    detector = Detector(NetworkEngine(det.network, task="det"), det.spec, skip_blank=False)
     recognizer = Recognizer(NetworkEngine(rec.network, task="rec"), rec.spec, rec.charset, batch=1)
     for number, page in enumerate(golden_pages()):
         regions = detector.detect(page).polygons
@@ -373,6 +374,17 @@ def test_the_c_example_says_what_is_wrong(
     assert "format 1; this program reads 2: export the model again" in said(old, rec, picture)
     (old / "exported.json").write_text(card[:300])
     assert "not JSON at byte" in said(old, rec, picture)
+    for key, value, allowed in (
+        ("multiple", "0", "whole numbers from 1 to 100000"),
+        ("max_side", "-960", "whole numbers from 1 to 100000"),
+        ("max_side", "1e30", "whole numbers from 1 to 100000"),
+        ("min_side", "nan", "whole numbers from 1 to 100000"),
+        ("unclip_ratio", "-1", "0 to 100000"),
+    ):
+        (old / "exported.json").write_text(re.sub(rf'"{key}": [\d.]+', f'"{key}": {value}', card))
+        assert f"allowed: {allowed}" in said(old, rec, picture)
+    (old / "exported.json").write_text(card.replace('"name": "det"', r'"name": "\ud800\u0041"'))
+    assert "the second half of a character expected" in said(old, rec, picture)
     (old / "exported.json").write_text(card)
     (old / "lite" / "x86.nb").unlink()
     assert "x86.nb: absent; export the model with lite" in said(old, rec, picture)

@@ -1,5 +1,6 @@
 #include "card.h"
 
+#include <cmath>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -11,6 +12,7 @@ namespace ocr {
 namespace {
 
 const int kFormat = 2;
+const int kMost = 100000;
 
 std::string read_file(const std::string& path) {
   std::ifstream stream(path.c_str(), std::ios::binary);
@@ -20,11 +22,28 @@ std::string read_file(const std::string& path) {
   return content.str();
 }
 
+// A size or a count: nothing that would be divided by, or allocated, is 0, negative or huge.
+int whole(const Json& map, const std::string& key) {
+  const double number = map.at(key).number();
+  if (!(number >= 1 && number <= kMost) || number != std::floor(number))
+    throw std::runtime_error(key + " is " + std::to_string(number) +
+                             "; allowed: whole numbers from 1 to " + std::to_string(kMost));
+  return static_cast<int>(number);
+}
+
+float real(const Json& map, const std::string& key) {
+  const double number = map.at(key).number();
+  if (!(number >= 0 && number <= kMost))
+    throw std::runtime_error(key + " is " + std::to_string(number) + "; allowed: 0 to " +
+                             std::to_string(kMost));
+  return static_cast<float>(number);
+}
+
 // The part "model" of a card, once version and task are as expected.
 Json load_model(const std::string& folder, const std::string& task) {
   const std::string path = folder + "/exported.json";
   const Json card = Json::parse(read_file(path));
-  const int format = static_cast<int>(card.at("format").number());
+  const int format = whole(card, "format");
   if (format != kFormat)
     throw std::runtime_error("format " + std::to_string(format) + "; this program reads " +
                              std::to_string(kFormat) + ": export the model again");
@@ -41,14 +60,6 @@ std::array<float, 3> three(const Json& list) {
   for (std::size_t index = 0; index < 3; ++index)
     out[index] = static_cast<float>(list.items()[index].number());
   return out;
-}
-
-int whole(const Json& map, const std::string& key) {
-  return static_cast<int>(map.at(key).number());
-}
-
-float real(const Json& map, const std::string& key) {
-  return static_cast<float>(map.at(key).number());
 }
 
 std::vector<std::string> load_charset(const std::string& path, int classes) {
@@ -77,6 +88,8 @@ DetCard load_det_card(const std::string& folder) {
     DetCard card;
     card.image.mean = three(image.at("mean"));
     card.image.std = three(image.at("std"));
+    for (const float std : card.image.std)
+      if (!(std > 0)) throw std::runtime_error("std is " + std::to_string(std) + "; allowed: above 0");
     card.image.min_side = whole(image, "min_side");
     card.image.max_side = whole(image, "max_side");
     card.image.multiple = whole(image, "multiple");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <opencv2/imgproc.hpp>
+#include <stdexcept>
 #include <utility>
 
 namespace ocr {
@@ -79,7 +80,11 @@ Detector::Detector(const std::string& folder, int threads, bool half)
     : card_(load_det_card(folder)), network_(folder + "/lite", threads, half) {}
 
 std::vector<Region> Detector::detect(const cv::Mat& picture) {
-  Array found = network_.run(det_input(picture, card_.image));
+  const Array images = det_input(picture, card_.image);
+  Array found = network_.run(images);
+  const std::vector<int64_t> expected = {1, 1, images.shape[2], images.shape[3]};
+  if (found.shape != expected)
+    throw std::runtime_error("the network's output is no map of its input's size: no detector's");
   const cv::Mat probabilities(static_cast<int>(found.shape[2]), static_cast<int>(found.shape[3]),
                               CV_32F, found.values.data());
   return decode_regions(probabilities, picture.size(), card_.decode);

@@ -145,7 +145,9 @@ class JsonParser {
     std::uint32_t code = parse_hex();
     if (code >= 0xD800 && code < 0xDC00 && text_.compare(at_ + 1, 2, "\\u") == 0) {
       at_ += 2;
-      code = 0x10000 + ((code - 0xD800) << 10) + (parse_hex() - 0xDC00);
+      const std::uint32_t low = parse_hex();
+      if (low < 0xDC00 || low > 0xDFFF) fail("the second half of a character expected");
+      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
     append_utf8(code, out);
   }

@@ -67,6 +67,8 @@ Array rec_input(const cv::Mat& line, const RecImage& rule) {
 }
 
 Line decode_line(const Array& probabilities, const std::vector<std::string>& charset) {
+  if (probabilities.shape.size() != 3 || probabilities.shape[0] != 1)
+    throw std::runtime_error("the network's output is no line's: one [1, T, C] expected");
   const int64_t steps = probabilities.shape[1];
   const int64_t classes = probabilities.shape[2];
   if (classes != static_cast<int64_t>(charset.size()) + 1)
