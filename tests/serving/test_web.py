@@ -429,6 +429,55 @@ def test_problem_is_shown_in_plain_words_and_the_next_file_is_read(
     expect(lines_of(page)).to_have_text(texts)
 
 
+def hold(page: Page, *files: FilePayload) -> list[Route]:
+    """Choose files and look at the first again; gives the requests, which nobody answers."""
+    held: list[Route] = []
+    page.route("**/v1/ocr?**", lambda route: held.append(route))
+    with page.expect_request("**/v1/ocr?**"):
+        choose(page, *files)
+    page.locator(".open").first.click()
+    return held
+
+
+def test_an_answer_does_not_scroll_a_narrow_window(open_page: Opened) -> None:
+    page = open_page(viewport={"width": 400, "height": 300})
+    choose(page, picture())
+    expect(lines_of(page)).to_have_count(4)
+    held = hold(page, picture("second.png"))
+    page.evaluate("scrollTo(0, 150)")
+    assert page.evaluate("scrollY") == 150
+    held.pop().continue_()
+    expect(page.locator(".open .done")).to_have_count(2)
+    assert page.evaluate("scrollY") == 150
+
+
+def test_an_answer_leaves_the_focus_and_a_pressed_button(
+    open_page: Opened, texts: list[str]
+) -> None:
+    page = open_page()
+    choose(page, picture())
+    expect(lines_of(page)).to_have_count(4)
+    held = hold(page, picture("second.png", page=1), picture("third.png"))
+    page.get_by_role("button", name="second.png, Reading").hover()
+    page.mouse.down()
+    page.get_by_role("button", name="Remove second.png").focus()
+    with page.expect_request("**/v1/ocr?**"):
+        held.pop().continue_()
+    expect(page.locator(".open .done")).to_have_count(2)
+    expect(page.get_by_role("button", name="Remove second.png")).to_be_focused()
+    page.mouse.up()
+    expect(lines_of(page)).to_have_text(texts[:1])
+
+
+def test_a_file_that_is_added_is_in_sight_in_the_list(open_page: Opened) -> None:
+    page = open_page(viewport={"width": 400, "height": 700}, reduced_motion="reduce")
+    for number in range(4):
+        choose(page, {**NOT_A_PICTURE, "name": f"a-file-with-a-long-name-{number}.txt"})
+    last = page.get_by_role("button", name="Remove a-file-with-a-long-name-3.txt")
+    expect(last).to_be_in_viewport()
+    expect(page.locator(".open").first).not_to_be_in_viewport()
+
+
 def test_a_service_that_is_away_is_named_and_asked_again(
     open_page: Opened, texts: list[str]
 ) -> None:

@@ -1,7 +1,7 @@
 // Which files there are, and what is said of one that is not (wholly) read.
 
 import { apiKey } from "./settings.js";
-import { byId, icon, make } from "./dom.js";
+import { byId, icon, make, reveal } from "./dom.js";
 import { hasText, t } from "./text.js";
 
 const STATES = {
@@ -12,37 +12,58 @@ const STATES = {
   locked: "problem401",
 };
 
-/** The files as buttons; `on`: {show(entry), remove(entry)}. */
+const items = new WeakMap();
+let inSight = null;
+
+/**
+ * The files as buttons; `on`: {show(entry), remove(entry)}. A file keeps its elements, which may
+ * have the focus or be half clicked.
+ */
 export function showDocuments(entries, current, on) {
   const list = byId("documents");
-  const focused = [...list.children].findIndex((item) => item.contains(document.activeElement));
-  list.replaceChildren(...entries.map((entry) => item(entry, entry === current, on)));
-  list.children[focused]?.firstElementChild.focus({ preventScroll: true });
-  list.querySelector(".current")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  for (const entry of entries) {
+    if (!items.has(entry)) {
+      items.set(entry, item(entry, on));
+      list.append(items.get(entry));
+    }
+    fill(items.get(entry), entry, entry === current);
+  }
+  const kept = entries.map((entry) => items.get(entry));
+  [...list.children].filter((old) => !kept.includes(old)).forEach((old) => old.remove());
+  if (current && current !== inSight) {
+    reveal(list, items.get(current));
+  }
+  inSight = current;
 }
 
-function item(entry, isCurrent, on) {
+function item(entry, on) {
   const { name } = entry.file;
-  const state = STATES[entry.state];
-  const said = state ? `${name}, ${t(state)}` : name;
   const open = make(
     "button",
-    { type: "button", class: "open", title: name, "aria-label": said },
-    make("i", { class: entry.state, "aria-hidden": "true" }),
+    { type: "button", class: "open", title: name },
+    make("i", { "aria-hidden": "true" }),
     make("span", { class: "name" }, name),
   );
-  if (isCurrent) {
-    open.setAttribute("aria-current", "true");
-  }
-  const label = t("remove", { name });
-  const close = make(
-    "button",
-    { type: "button", class: "close", title: label, "aria-label": label },
-    icon("close"),
-  );
+  const close = make("button", { type: "button", class: "close" }, icon("close"));
   open.addEventListener("click", () => on.show(entry));
   close.addEventListener("click", () => on.remove(entry));
-  return make("li", isCurrent ? { class: "current" } : {}, open, close);
+  return make("li", {}, open, close);
+}
+
+function fill(element, entry, isCurrent) {
+  const { name } = entry.file;
+  const state = STATES[entry.state];
+  const [open, close] = element.children;
+  element.classList.toggle("current", isCurrent);
+  open.firstElementChild.className = entry.state;
+  open.setAttribute("aria-label", state ? `${name}, ${t(state)}` : name);
+  if (isCurrent) {
+    open.setAttribute("aria-current", "true");
+  } else {
+    open.removeAttribute("aria-current");
+  }
+  close.title = t("remove", { name });
+  close.setAttribute("aria-label", close.title);
 }
 
 /** Instead of a page: the file waits, is read, or was not; `on`: {cancel(entry), again(entry)}. */
