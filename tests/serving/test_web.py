@@ -568,6 +568,34 @@ def test_the_key_that_the_service_wants_is_asked_for_and_kept_in_this_tab_only(
     assert page.context.cookies() == []
 
 
+def test_a_key_that_no_header_can_carry_is_neither_taken_nor_sent(
+    open_page: Opened, texts: list[str]
+) -> None:
+    keys: list[str | None] = []
+
+    def guarded(route: Route, request: Request) -> None:
+        keys.append(request.headers.get("authorization"))
+        if keys[-1] == "Bearer right":
+            route.continue_()
+        else:
+            problem(401, "send a key")(route)
+
+    page = open_page({"**/v1/ocr?**": guarded})
+    page.evaluate("sessionStorage.setItem('ocr.key', '钥匙')")
+    page.reload()
+    choose(page, picture())
+    field = page.get_by_role("textbox", name="API key")
+    for key in ("ключ", "two words"):
+        field.fill(key)
+        field.press("Enter")
+        said = field.evaluate("(field) => field.validationMessage")
+        assert said == "A key has Latin letters, digits and signs only, and no spaces."
+    field.fill(" right ")
+    field.press("Enter")
+    expect(lines_of(page)).to_have_text(texts)
+    assert keys == [None, "Bearer right"]
+
+
 def two_pages(server: Server) -> list[dict[str, Any]]:
     """What /v1/ocr/batch says of a file with two pages."""
     files = [("files", ("page", png(page))) for page in golden_pages()]

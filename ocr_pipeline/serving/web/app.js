@@ -8,7 +8,7 @@ import { Lines } from "./lines.js";
 import { isDoubtful } from "./page.js";
 import { Picture } from "./picture.js";
 import { Queue } from "./queue.js";
-import { remember, remembered, setApiKey } from "./settings.js";
+import { isKey, remember, remembered, setApiKey } from "./settings.js";
 import { hasText, LANGUAGES, preferredLanguage, setLanguage, t } from "./text.js";
 import { say, tell } from "./toast.js";
 
@@ -299,6 +299,10 @@ byId("menu").addEventListener("click", ({ target }) => {
     byId("menu").open = false;
     save(form);
   }
+});
+
+byId("key").addEventListener("input", ({ target }) => {
+  target.setCustomValidity(isKey(target.value.trim()) ? "" : t("keyForm"));
 });
 
 byId("key-form").addEventListener("submit", (event) => {

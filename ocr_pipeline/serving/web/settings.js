@@ -13,7 +13,11 @@ export function remember(name, value) {
   write(() => localStorage, PREFIX + name, value);
 }
 
-let key = read(() => sessionStorage, KEY) ?? "";
+/** Has a key this form: visible ASCII? What no header can carry makes fetch throw. */
+export const isKey = (value) => /^[!-~]+$/.test(value);
+
+const stored = read(() => sessionStorage, KEY) ?? "";
+let key = isKey(stored) ? stored : "";
 
 export function apiKey() {
   return key;
