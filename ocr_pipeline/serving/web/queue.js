@@ -82,8 +82,8 @@ export class Queue {
         const count = Math.max(page.page_count ?? 0, entry.count ?? 0, entry.pages.length);
         this.#set(entry, { count, isBusy: false });
       }
-      if (entry.pages.length < entry.count) {
-        throw new Problem(); // the answer was cut off between two pages
+      if (entry.pages.length < (entry.count ?? 1)) {
+        throw new Problem(); // the answer was cut off between two pages, or before the first
       }
       this.#set(entry, { state: "done" });
     } catch (problem) {
