@@ -718,8 +718,40 @@ def without_times(document: str) -> list[str]:
     return [line for line in document.splitlines() if "ateTime" not in line]
 
 
+def test_download_has_the_pages_that_were_read(
+    server: Server, open_page: Opened, texts: list[str]
+) -> None:
+    _, second = two_pages(server)
+    said = {"type": "about:blank", "title": "Damaged", "status": 422, "detail": "half a page"}
+    refused = {"file": "two.pdf", "index": 0, "page": 1, "error": said}
+    page = open_page({"**/v1/ocr/batch?**": answer_of([refused, second])})
+    choose(page, document("PDF"))
+    expect(page.get_by_role("button", name="Next page")).to_be_enabled()
+    page.locator("#menu summary").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Searchable PDF").click()
+    with pypdfium2.PdfDocument(download.value.path()) as made:
+        [only] = made
+        assert only.get_textpage().get_text_range().split() == texts[0].split()
+    choices = page.evaluate(
+        """async () => {
+            const { pagesRead } = await import("/web/page.js");
+            const pages = (...numbers) => numbers.map((page) => ({ page }));
+            const all = [pages(1), pages(1, 2, 3), pages(1, 2, 4, 6, 7, 9), pages()];
+            return all.map(pagesRead);
+        }"""
+    )
+    assert choices == ["1", "1-3", "1-2,4,6-7,9", ""]
+    page.locator("#menu summary").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    told = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert told["page_count"] == 2
+    assert [one["page"] for one in told["pages"]] == [1, 2]
+
+
 def test_download_that_fails_says_why(open_page: Opened) -> None:
-    page = open_page({"**/v1/ocr?output=pdf": problem(504, "not read in time")})
+    page = open_page({"**/v1/ocr?output=pdf&**": problem(504, "not read in time")})
     choose(page, picture())
     expect(lines_of(page)).to_have_count(4)
     page.locator("#menu summary").click()

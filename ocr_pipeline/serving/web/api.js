@@ -61,9 +61,9 @@ async function* readMany(file, signal, onBusy) {
   }
 }
 
-/** A file in another form: "hocr", "alto" or "pdf"; gives a Blob. */
-export async function readAs(file, output, signal) {
-  return whole((await ask("v1/ocr", { file }, { output }, signal)).blob());
+/** Pages of a file, as "1-3,7", in another form: "hocr", "alto" or "pdf"; gives a Blob. */
+export async function readAs(file, output, pages, signal) {
+  return whole((await ask("v1/ocr", { file }, { output, pages }, signal)).blob());
 }
 
 /** Names of the models, as /v1/ocr gives them. */

@@ -209,11 +209,10 @@ async function copyText(text) {
 }
 
 async function save(form) {
-  const { file, pages } = current;
   const abort = new AbortController();
-  say(t("preparing", file), { label: t("cancel"), run: () => abort.abort() });
+  say(t("preparing", current.file), { label: t("cancel"), run: () => abort.abort() });
   try {
-    await download(form, file, pages, abort.signal);
+    await download(form, current, abort.signal);
     say("");
   } catch (problem) {
     if (!abort.signal.aborted && !(problem instanceof Problem)) {

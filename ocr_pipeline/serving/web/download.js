@@ -1,6 +1,7 @@
 // Copies and files of what was read.
 
 import { readAs } from "./api.js";
+import { pagesRead } from "./page.js";
 
 const ENDINGS = { text: "txt", json: "json", hocr: "hocr", alto: "xml", pdf: "pdf" };
 const KEPT_MS = 60_000;
@@ -11,8 +12,9 @@ export function textOf(pages, separator) {
 }
 
 /** Save what was read; the service is asked again for what the page has not: hOCR, ALTO, PDF. */
-export async function download(form, file, pages, signal) {
-  const blob = await contentOf(form, file, pages, signal);
+export async function download(form, entry, signal) {
+  const { file } = entry;
+  const blob = await contentOf(form, entry, signal);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = `${file.name.replace(/\.[^.]+$/, "")}.${ENDINGS[form]}`;
@@ -20,17 +22,17 @@ export async function download(form, file, pages, signal) {
   setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS); // the browser reads it after the click
 }
 
-async function contentOf(form, file, pages, signal) {
+async function contentOf(form, { file, pages, count }, signal) {
   if (form === "text") {
     return new Blob([textOf(pages, "\n\f"), "\n"], { type: "text/plain;charset=utf-8" });
   }
   if (form === "json") {
-    const [{ page_count, models }] = pages;
+    const [{ models }] = pages;
     const bare = pages.map(({ picture, page_count: _, models: __, ...page }) => page);
-    const answer = { text: textOf(pages, "\f"), page_count, pages: bare, models };
+    const answer = { text: textOf(pages, "\f"), page_count: count, pages: bare, models };
     return new Blob([JSON.stringify(answer, null, 1), "\n"], { type: "application/json" });
   }
-  return readAs(file, form, signal);
+  return readAs(file, form, pagesRead(pages), signal);
 }
 
 /** Put text on the clipboard; false where the browser refuses. */

@@ -36,6 +36,20 @@ export function boxes(page, level) {
   });
 }
 
+/** Numbers of the pages that were read, as the service takes them: "1-3,7". */
+export function pagesRead(pages) {
+  const ranges = [];
+  for (const { page } of pages.filter(({ error }) => !error)) {
+    const last = ranges.at(-1);
+    if (last?.end === page - 1) {
+      last.end = page;
+    } else {
+      ranges.push({ start: page, end: page });
+    }
+  }
+  return ranges.map(({ start, end }) => (start === end ? start : `${start}-${end}`)).join(",");
+}
+
 /** Indices of lines, row by row. */
 export function rows(page) {
   const result = [];
