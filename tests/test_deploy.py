@@ -23,6 +23,10 @@ from ocr_pipeline.serving.app import create_app
 WORKERS_END_S = 10
 """What WorkerPool.close may take after the last request."""
 UVICORN_MARGIN_S = 5
+SERVICE_BYTES = 400 * 2**20
+"""What the process that listens holds at most."""
+FRESH_WORKER_BYTES = 1600 * 2**20
+"""What a worker holds at most before it grows: v6 small, bf16."""
 LABELS = {
     "ocr_batch_fill": set(),
     "ocr_build_info": {"version", "detector", "recognizer"},
@@ -188,6 +192,24 @@ def test_the_service_in_compose_has_time_to_end_and_room_for_uploads(compose: An
     [tmpfs] = service["tmpfs"]
     room = size(tmpfs.split("size=")[1].split(",")[0])
     assert room > config.max_waiting * config.limits.max_bytes
+
+
+def assert_recycling_fits(config: ServeConfig, limit: str) -> None:
+    """A worker is replaced for its growth, and that before the system ends it."""
+    assert config.worker_mb is not None
+    grown = config.worker_mb * 2**20
+    assert grown > FRESH_WORKER_BYTES
+    needed = SERVICE_BYTES + config.workers * (grown + FRESH_WORKER_BYTES)
+    assert needed < size(limit)
+
+
+def test_the_service_in_compose_has_room_for_a_fresh_worker(compose: Any, root: Path) -> None:
+    service = compose["services"]["ocr"]
+    words = json.loads(dict(instructions(root / "Dockerfile"))["ENTRYPOINT"])
+    config = root / words[words.index("--config") + 1]
+    overrides = [word for word in words if "=" in word] + service["command"]
+    settings = load_config(TypeAdapter(ServeConfig), config, overrides)
+    assert_recycling_fits(settings, service["deploy"]["resources"]["limits"]["memory"])
 
 
 # --- monitoring
@@ -361,6 +383,12 @@ def test_the_pod_asks_for_what_its_workers_use_and_opens_the_port_it_listens_on(
     assert outer["targetPort"] == port["name"]
     [rule] = manifests["NetworkPolicy"]["spec"]["ingress"]
     assert [p["port"] for p in rule["ports"]] == [port["name"]]
+
+
+def test_the_pod_has_room_for_a_fresh_worker(
+    manifests: dict[str, Any], kube_config: ServeConfig
+) -> None:
+    assert_recycling_fits(kube_config, container(manifests)["resources"]["limits"]["memory"])
 
 
 def test_probes_ask_routes_of_the_service_and_wait_long_enough(
