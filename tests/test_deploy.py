@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -19,6 +19,7 @@ from ocr_pipeline.config import load_config
 from ocr_pipeline.config.base import overrides_from
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.serving.app import create_app
+from ocr_pipeline.serving.metrics import Refusal
 
 WORKERS_END_S = 10
 """What WorkerPool.close may take after the last request."""
@@ -216,8 +217,7 @@ def test_the_service_in_compose_has_room_for_a_fresh_worker(compose: Any, root: 
 
 
 def exprs(root: Path) -> list[str]:
-    [rules] = read(root / "deploy/monitoring/alerts.yml")
-    found = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    found = [rule["expr"] for rule in alerts(root)]
     for panel in dashboard(root)["panels"]:
         found += [target["expr"] for target in panel["targets"]]
     found += [rule["seriesQuery"] for rule in adapter(root)["rules"]["custom"]]
@@ -283,11 +283,26 @@ def test_prometheus_asks_the_service_of_compose_and_finds_its_rules(
     assert f'job="{job["job_name"]}"' in exprs(root)[0]
 
 
-def test_every_alert_says_what_is_wrong_and_how_bad(root: Path) -> None:
+def alerts(root: Path) -> list[Any]:
     [rules] = read(root / "deploy/monitoring/alerts.yml")
-    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
-    assert len({rule["alert"] for rule in alerts}) == len(alerts)
-    for rule in alerts:
+    return [rule for group in rules["groups"] for rule in group["rules"]]
+
+
+def test_alerts_watch_all_that_is_the_services_own_fault_and_count_no_probes(root: Path) -> None:
+    watched: set[str] = set()
+    for rule in alerts(root):
+        for reasons in re.findall(r'ocr_refusals_total\{reason=~"([^"]+)"\}', rule["expr"]):
+            watched |= set(reasons.split("|"))
+        for labels in re.findall(r"ocr_request(?:s|_seconds)\w*(\{[^}]*\}|)", rule["expr"]):
+            assert re.search(r'route="/v1/\w+"', labels), rule["alert"]
+    assert watched == {"busy", "fault", "timeout", "worker_lost"}
+    assert watched < {*get_args(Refusal)}
+
+
+def test_every_alert_says_what_is_wrong_and_how_bad(root: Path) -> None:
+    rules = alerts(root)
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert "$labels.instance" in rule["annotations"]["summary"]
         assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
