@@ -24,6 +24,8 @@ from ocr_pipeline.serving.metrics import Refusal
 WORKERS_END_S = 10
 """What WorkerPool.close may take after the last request."""
 UVICORN_MARGIN_S = 5
+PAGES_AT_ONCE = 4
+"""Of one request; the time of each begins when its turn has come."""
 SERVICE_BYTES = 400 * 2**20
 """What the process that listens holds at most."""
 FRESH_WORKER_BYTES = 1600 * 2**20
@@ -331,6 +333,19 @@ def test_the_dashboard_is_provisioned_and_its_panels_do_not_overlap(
 
     for one, other in combinations(board["panels"], 2):
         assert not cells(one) & cells(other), (one["title"], other["title"])
+
+
+# --- proxies
+
+
+def test_proxies_wait_for_the_largest_document(root: Path) -> None:
+    config = ServeConfig()
+    needed = config.documents.max_pages * config.timeout_s / PAGES_AT_ONCE
+    page = (root / "docs/operations.md").read_text("utf-8")
+    [nginx] = re.findall(r"proxy_read_timeout (\w+);", page)
+    assert seconds(nginx) > needed
+    [ray] = read(root / "deploy/ray/serve.yaml")
+    assert ray["http_options"]["request_timeout_s"] > needed
 
 
 # --- Kubernetes

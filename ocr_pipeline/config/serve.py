@@ -101,7 +101,8 @@ class ServeConfig(Config):
     max_waiting: PositiveInt = 16
     """Requests that may be in work or waiting; one more is answered 503 with Retry-After."""
     timeout_s: PositiveFloat = 60.0
-    """A request that waited and was read for longer is answered 504, seconds."""
+    """A page, or the lines of a request, that waited and was read for longer is answered 504,
+    seconds; a file of many pages may take longer as a whole."""
     access: AccessConfig = AccessConfig()
     """Who may ask, and how often."""
     patience: PatienceConfig = PatienceConfig()
