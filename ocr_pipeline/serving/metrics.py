@@ -51,7 +51,7 @@ class PoolState:
         workers: processes that have loaded their models.
         restarts: processes that were replaced.
         ready: whether the service answers.
-        pids: process id by place, of those that run.
+        pids: process ids by name, of those that run.
         models: name and checkpoint by role; empty before they are loaded.
     """
 
@@ -59,7 +59,7 @@ class PoolState:
     workers: int = 0
     restarts: int = 0
     ready: bool = False
-    pids: Mapping[int, int] = field(default_factory=dict)
+    pids: Mapping[str, int] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -198,7 +198,7 @@ class _State:
             "Memory of a process, on Linux.",
             labels=("process",),
         )
-        names = {"service": os.getpid(), **{f"worker-{n}": pid for n, pid in state.pids.items()}}
+        names = {"service": os.getpid(), **state.pids}
         for name, pid in names.items():
             resident = resident_bytes(pid)
             if resident is not None:

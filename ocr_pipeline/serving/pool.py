@@ -139,13 +139,13 @@ class WorkerPool:
         return sum(place.worker is not None and place.worker.places > 0 for place in self._places)
 
     @property
-    def pids(self) -> dict[int, int]:
-        """Process id by place, of those that run."""
-        return {
-            number: place.worker.process.pid
-            for number, place in enumerate(self._places)
-            if place.worker is not None
-        }
+    def pids(self) -> dict[str, int]:
+        """Process ids by name: ``worker-0`` has the first place, ``beside-0`` loads or ends."""
+        named = {f"worker-{n}": p.worker for n, p in enumerate(self._places) if p.worker}
+        others = self._workers.difference(named.values())
+        ordered = sorted(others, key=lambda worker: worker.started)
+        named |= {f"beside-{number}": worker for number, worker in enumerate(ordered)}
+        return {name: worker.process.pid for name, worker in named.items()}
 
     def start(self) -> None:
         """Start the processes and watch them; call it inside the event loop."""

@@ -75,7 +75,24 @@ def test_the_state_says_what_waits_who_works_and_for_whom(tmp_path: Path) -> Non
             await asyncio.gather(*asked)
         assert (state.queued, state.ready, state.restarts) == (2, True, 0)
         assert sorted(state.pids.values()) == sorted(pids(tmp_path))
-        assert set(state.pids) == {0, 1}
+        assert set(state.pids) == {"worker-0", "worker-1"}
         assert state.models == {"detector": "ppocrv6_small_det (000000000000)"}
+
+    run(work())
+
+
+def test_the_state_names_those_that_end_beside_their_successors(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path) as pool:
+            await until(lambda: pool.status == "ready")
+            [old] = pool_state(pool).pids.values()
+            hung = asyncio.create_task(read(pool, "hang"))
+            await until(lambda: begun(tmp_path, "hang"))
+            await pool.reload(pool.config)
+            state = pool_state(pool)
+            hung.cancel()
+        assert set(state.pids) == {"worker-0", "beside-0"}
+        assert state.pids["beside-0"] == old
+        assert sorted(state.pids.values()) == sorted(pids(tmp_path))
 
     run(work())
