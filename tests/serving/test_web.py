@@ -373,6 +373,27 @@ def test_every_text_that_the_page_names_exists(open_page: Opened) -> None:
     assert missing == []
 
 
+def test_every_answer_that_is_no_success_has_a_title(server: Server, open_page: Opened) -> None:
+    paths = server.client.get("/openapi.json").json()["paths"]
+    answers = {
+        status
+        for path in ("/v1/ocr", "/v1/ocr/batch", "/v1/models")
+        for operation in paths[path].values()
+        for status in operation["responses"]
+        if status != "200"
+    }
+    assert {"401", "502"} < answers
+    page = open_page()
+    missing = page.evaluate(
+        """async (answers) => {
+            const { hasText } = await import("/web/text.js");
+            return answers.filter((status) => !hasText(`problem${status}`));
+        }""",
+        sorted(answers),
+    )
+    assert missing == []
+
+
 def test_dark_colours_follow_the_system_until_others_are_chosen(open_page: Opened) -> None:
     page = open_page(color_scheme="dark")
 
@@ -525,6 +546,15 @@ def test_nothing_is_sent_while_the_models_load(open_page: Opened, texts: list[st
     state["status"] = "ready"
     expect(lines_of(page)).to_have_text(texts)
     expect(page.locator("#service")).to_have_text("Ready")
+
+
+def test_a_service_that_has_failed_is_not_called_busy(open_page: Opened) -> None:
+    state = {"status": "failed", "detail": "no such model"}
+    page = open_page({"**/readyz": lambda route: route.fulfill(status=503, json=state)})
+    expect(page.locator("#service")).to_have_text("Failed")
+    choose(page, picture())
+    expect(page.locator("#card h2")).to_have_text("The service failed")
+    expect(page.locator("#card .detail")).to_have_text("no such model")
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -8,13 +8,17 @@ const BUSY = [429, 503];
 const BUSY_TRIES = 20;
 const DEFAULT_WAIT_S = 1;
 
-/** An answer that is no success, after RFC 9457; status 0: there was no answer, or half of one. */
+/**
+ * An answer that is no success, after RFC 9457; status 0: there was no answer, or half of one.
+ * `key`: of the text that is its title, where it is not that of the status.
+ */
 export class Problem extends Error {
-  constructor({ status = 0, title = "", detail = "" } = {}) {
+  constructor({ status = 0, title = "", detail = "", key } = {}) {
     super(detail || title);
     this.status = status;
     this.title = title;
     this.detail = detail;
+    this.key = key;
   }
 }
 

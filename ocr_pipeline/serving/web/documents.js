@@ -135,8 +135,8 @@ export function problemText(problem) {
   return [problemTitle(problem), problemDetail(problem)].filter(Boolean).join(" · ");
 }
 
-function problemTitle({ status, title: said }) {
-  const key = status ? `problem${status}` : "problemAway";
+function problemTitle({ status, title: said, key: known }) {
+  const key = known ?? (status ? `problem${status}` : "problemAway");
   return hasText(key) ? t(key) : said || t("problem");
 }
 

@@ -110,7 +110,7 @@ export class Queue {
     }
     const { status, detail } = this.#service();
     if (status === "failed") {
-      throw new Problem({ status: 503, detail });
+      throw new Problem({ status: 503, detail, key: "problem500" });
     }
   }
 
