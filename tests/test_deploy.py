@@ -24,6 +24,8 @@ from ocr_pipeline.serving.metrics import Refusal
 WORKERS_END_S = 10
 """What WorkerPool.close may take after the last request."""
 UVICORN_MARGIN_S = 5
+INGRESS_KEEPALIVE_S = 60
+"""Of ingress-nginx: upstream-keepalive-timeout."""
 PAGES_AT_ONCE = 4
 """Of one request; the time of each begins when its turn has come."""
 SERVICE_BYTES = 400 * 2**20
@@ -434,6 +436,15 @@ def test_probes_ask_routes_of_the_service_and_wait_long_enough(
     assert paths["startupProbe"] == paths["readinessProbe"] != paths["livenessProbe"]
     startup = container(manifests)["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] > kube_config.start_timeout_s
+
+
+def test_the_ingress_lets_go_of_a_connection_before_the_pod_does(
+    kube_config: ServeConfig, manifests: dict[str, Any]
+) -> None:
+    [rule] = manifests["NetworkPolicy"]["spec"]["ingress"]
+    names = [one["namespaceSelector"]["matchLabels"] for one in rule["from"][:2]]
+    assert {"kubernetes.io/metadata.name": "ingress-nginx"} in names
+    assert kube_config.patience.idle_timeout_s > INGRESS_KEEPALIVE_S
 
 
 def test_a_pod_has_time_to_answer_what_it_has_in_work(
