@@ -308,7 +308,9 @@ def test_every_alert_says_what_is_wrong_and_how_bad(root: Path) -> None:
     assert len({rule["alert"] for rule in rules}) == len(rules)
     for rule in rules:
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert "$labels.instance" in rule["annotations"]["summary"]
+        # Of what is absent no instance is known.
+        is_gone = rule["expr"].startswith("absent(")
+        assert is_gone or "$labels.instance" in rule["annotations"]["summary"]
         assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
 
 
@@ -524,3 +526,21 @@ def test_the_service_monitor_asks_the_service_for_its_figures(
     assert endpoint["port"] == manifests["Service"]["spec"]["ports"][0]["name"]
     labels = manifests["Service"]["metadata"]["labels"]
     assert monitor["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_the_prometheus_operator_gets_the_same_alerts(
+    manifests: dict[str, Any], root: Path
+) -> None:
+    folder = root / "deploy/kubernetes/monitoring"
+    [kustomization] = read(folder / "kustomization.yaml")
+    [rules] = [
+        part
+        for name in kustomization["resources"]
+        for part in read(folder / name)
+        if part["kind"] == "PrometheusRule"
+    ]
+    [known] = read(root / "deploy/monitoring/alerts.yml")
+    assert rules["spec"] == known
+    # Without a label that says otherwise the operator names the job after the Service.
+    jobs = {job for rule in alerts(root) for job in re.findall(r'job="(\w+)"', rule["expr"])}
+    assert jobs == {manifests["Service"]["metadata"]["name"]}
