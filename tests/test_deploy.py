@@ -501,6 +501,15 @@ def test_the_volumes_of_the_pod_are_made_by_what_is_named(
     assert kustomization["images"][0]["name"] == container(manifests)["image"]
 
 
+def test_the_claim_of_the_models_is_made_before_it_is_filled_and_filled_before_the_pods(
+    root: Path,
+) -> None:
+    page = (root / "docs/deploy.md").read_text("utf-8")
+    made = page.index("apply --filename deploy/kubernetes/models.yaml")
+    filled = page.index("Copy the exported folders")
+    assert made < filled < page.index("apply --kustomize deploy/kubernetes")
+
+
 def test_the_autoscaler_asks_for_a_figure_that_the_adapter_gives(
     manifests: dict[str, Any], root: Path, get: Get, kube_config: ServeConfig
 ) -> None:
