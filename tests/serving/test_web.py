@@ -66,9 +66,13 @@ def texts(server: Server) -> list[str]:
     return [line["text"] for line in page["lines"]]
 
 
+def chromium_path() -> str | None:
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = chromium_path()
     if path is None:
         pytest.skip(f"none of {', '.join(NAMES)} is on PATH")
     expect.set_options(timeout=LIMIT_MS)
@@ -870,6 +874,39 @@ def test_zoom_keeps_boxes_on_the_picture(server: Server, open_page: Opened) -> N
     assert_boxes_are_where_the_service_says(page, answer)
     page.keyboard.press("0")
     expect(page.locator("#fit")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_page_as_high_as_its_pane_does_not_flicker_where_scrollbars_take_room(
+    server: Server, browser: Browser
+) -> None:
+    shown = server.client.post("/v1/ocr?picture=true", files={"file": picture()["buffer"]}).json()
+    answer = {"**/v1/ocr?**": lambda route: route.fulfill(json=shown)}
+    switches = {"args": SWITCHES, "ignore_default_args": ["--hide-scrollbars"]}
+    address = str(server.client.base_url).rstrip("/") + "/"
+    with (
+        browser.browser_type.launch(executable_path=chromium_path(), **switches) as chromium,
+        opened(chromium, address, answer) as page,
+    ):
+        choose(page, picture())
+        expect(lines_of(page)).to_have_count(4)
+        room, height = page.locator("#stage").evaluate(
+            "(stage) => [stage.clientWidth - 32, stage.clientHeight - 32]"  # without its padding
+        )
+        # Just too high: with a scrollbar beside it, which makes it smaller, it would not be.
+        shown["pages"][0] |= {"width": 2 * room, "height": 2 * (height + 5), "lines": []}
+        choose(page, picture("second.png"))
+        expect(page.locator("#count")).to_have_text("0 lines")
+        widths = page.evaluate(
+            """async () => {
+                const found = new Set();
+                for (let frame = 0; frame < 30; frame++) {
+                    await new Promise(requestAnimationFrame);
+                    found.add(document.querySelector("#stage").clientWidth);
+                }
+                return [...found];
+            }"""
+        )
+        assert len(widths) == 1
 
 
 def test_page_is_served_under_a_strict_policy_and_only_its_own_files(server: Server) -> None:
