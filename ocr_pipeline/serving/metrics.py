@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import (
@@ -94,6 +94,8 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        for reason in get_args(Refusal):  # from 0, or rate() would miss the first of each
+            self._refusals.labels(reason)
         self._wait_s = Histogram(
             "ocr_queue_wait_seconds",
             "From the asking to the handing to a worker.",
