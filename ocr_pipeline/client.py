@@ -9,6 +9,7 @@ with OcrClient("http://127.0.0.1:8000") as client:
 import base64
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -353,14 +354,25 @@ class OcrClient:
         self, files: list[_FormFile], options: dict[str, str], first: int
     ) -> Generator[FileResult, None, None]:
         request = {"files": files, "params": options}
+        seen, page_counts = Counter[int](), dict[int, int]()
         with self._answer("POST", "/v1/ocr/batch", **request) as answer:
             try:
-                for line in answer.iter_lines():
-                    yield _file_result(json.loads(line), first)
+                for line in _lines(answer):
+                    one = _file_result(json.loads(line), first)
+                    seen[one.index] += 1
+                    if one.page_count is not None:
+                        page_counts[one.index] = one.page_count
+                    yield one
             except httpx.TransportError as error:
                 raise self._broken(error) from None
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise self._strange(error) from None
+        for index in range(first, first + len(files)):
+            if seen[index] < page_counts.get(index, 1):  # what cuts a stream off may end it well
+                raise OcrConnectionError(
+                    f"{self._url}: the answer ended within file {index} (from 0); was it cut off "
+                    "on its way? Give this file and those after it again"
+                )
 
     @contextmanager
     def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
@@ -414,6 +426,19 @@ def _form_file(field: str, file: File) -> _FormFile:
         return field, ("file", file)
     path = Path(file)
     return field, (path.name, path.read_bytes())
+
+
+def _lines(answer: httpx.Response) -> Iterator[bytes]:
+    """Lines of NDJSON; those of httpx end at U+0085, U+2028 and U+2029 too, as in a file's name."""
+    rest = bytearray()
+    for chunk in answer.iter_bytes():
+        *ends, left = chunk.split(b"\n")
+        for end in ends:
+            yield bytes(rest + end)
+            rest.clear()
+        rest += left
+    if rest:
+        yield bytes(rest)
 
 
 def _refusal(answer: httpx.Response) -> OcrServiceError:

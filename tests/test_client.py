@@ -117,6 +117,16 @@ def test_many_files_come_page_by_page_in_order_and_a_bad_one_sinks_no_other(
     assert [*client.read_many([])] == []
 
 
+@pytest.mark.parametrize("line_end", ["\x85", "\u2028", "\u2029"])
+def test_a_file_may_have_a_line_end_in_its_name(
+    client: OcrClient, tmp_path: Path, line_end: str
+) -> None:
+    path = tmp_path / f"a{line_end}b.png"
+    path.write_bytes(png(golden_pages()[1]))
+    results = [*client.read_many([path, b"no picture"])]
+    assert [type(one.result) for one in results] == [Page, OcrServiceError]
+
+
 def test_left_stream_leaves_the_client_usable(client: OcrClient) -> None:
     files = [png(golden_pages()[1])] * 4
     first = next(client.read_many(files))
@@ -249,10 +259,19 @@ def test_error_of_a_proxy_without_a_problem_keeps_its_status() -> None:
         answering(lambda _: httpx.Response(502, text="<html>")).read(b"page")
 
 
+def page_line(index: int, page: int = 1, page_count: int = 1) -> bytes:
+    values = {"page": page, "width": 1, "height": 1, "dpi": None, "text": "a", "lines": []}
+    where = {"file": "", "index": index, "page_count": page_count}
+    return json.dumps({**where, **values, "dropped": {}, "milliseconds": {}}).encode() + b"\n"
+
+
+def error_line(index: int, page: int | None) -> bytes:
+    problem = {"type": "about:blank", "title": "Busy", "status": 503, "detail": "try later"}
+    return json.dumps({"file": "", "index": index, "page": page, "error": problem}).encode() + b"\n"
+
+
 def test_stream_that_breaks_off_is_told_after_what_came() -> None:
-    page = {"page": 1, "width": 1, "height": 1, "dpi": None, "text": "a", "lines": []}
-    line = {"file": "", "index": 0, "page_count": 1, **page, "dropped": {}, "milliseconds": {}}
-    body = json.dumps(line).encode() + b"\n"
+    body = page_line(0)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -274,6 +293,33 @@ def test_stream_that_breaks_off_is_told_after_what_came() -> None:
         thread.join()
     assert isinstance(first.result, Page)
     assert first.result.text == "a"
+
+
+@pytest.mark.parametrize(
+    ("lines", "index"),
+    [
+        ([page_line(0)], 1),
+        ([page_line(0), page_line(1, page_count=3)], 1),
+        ([error_line(0, None), error_line(1, 1), page_line(1, 2, 3)], 1),
+        ([], 0),
+    ],
+)
+def test_stream_that_ends_well_before_its_last_page_is_told_after_what_came(
+    lines: list[bytes], index: int
+) -> None:
+    client = answering(lambda _: httpx.Response(200, content=b"".join(lines)))
+    results = client.read_many([b"one", b"two"])
+    assert len([next(results) for _ in lines]) == len(lines)
+    with pytest.raises(OcrConnectionError, match=f"ended within file {index} .*was it cut off"):
+        next(results)
+
+
+def test_stream_is_whole_where_pages_or_files_have_errors() -> None:
+    body = error_line(0, None) + page_line(1, 1, 2) + error_line(1, 2) + error_line(2, 1)
+    parts = [body[at : at + 100] for at in range(0, len(body), 100)]
+    client = answering(lambda _: httpx.Response(200, content=iter(parts)))
+    results = [*client.read_many([b"one", b"two", b"three"])]
+    assert [one.index for one in results] == [0, 1, 1, 2]
 
 
 # The rest.
