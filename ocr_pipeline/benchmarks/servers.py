@@ -17,6 +17,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from ocr_pipeline.benchmarks.environments import REQUIREMENTS, peer_python
+from ocr_pipeline.benchmarks.groups import end_with_parent
 from ocr_pipeline.benchmarks.interleave import environment_with
 from ocr_pipeline.benchmarks.peers import Peer, peer_models
 from ocr_pipeline.benchmarks.server_apis import OURS, PADDLEX, RAPIDOCR, Api
@@ -68,7 +69,8 @@ class Server:
             stdout=self._said,
             stderr=self._said,
             env=environment_with(environment),
-            process_group=0,  # the system ends a stopped group when this process is killed
+            process_group=0,
+            preexec_fn=end_with_parent,
         )
 
     @property

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,18 @@ child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); tim
 if sys.argv[2] == "child":
     subprocess.Popen([sys.executable, "-c", child])
 http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")
+"""
+
+
+ALONE = """
+import sys, time
+from ocr_pipeline.benchmarks.server_apis import RAPIDOCR
+from ocr_pipeline.benchmarks.servers import Server
+port, script = sys.argv[1:]
+command = [sys.executable, "-c", script, port, "none"]
+with Server("some", RAPIDOCR, command, port=int(port), environment={}) as server:
+    print(server.group, flush=True)
+    time.sleep(600)
 """
 
 
@@ -90,6 +103,16 @@ def test_sigterm_ends_the_servers_of_a_run() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     assert not lives(running.group)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends it with its parent")
+def test_server_ends_with_a_run_that_is_killed() -> None:
+    command = [sys.executable, "-c", ALONE, str(free_port()), SCRIPT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        group = int(run.stdout.readline())
+        run.kill()
+    assert ends(group)
 
 
 def test_group_that_has_ended_uses_nothing() -> None:
