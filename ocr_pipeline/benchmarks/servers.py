@@ -96,13 +96,15 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self.go_on()  # a stopped process hears of nothing
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_TIMEOUT_S)
-        self._signal(signal.SIGKILL)  # what its first process left behind, too
-        self._process.wait()
-        self._said.close()
+        try:
+            self._process.terminate()
+            self.go_on()  # a stopped process hears of nothing
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_TIMEOUT_S)
+        finally:  # a second Ctrl-C ends the waiting alone
+            self._signal(signal.SIGKILL)  # what its first process left behind, too
+            self._process.wait()
+            self._said.close()
 
     def pause(self) -> None:
         """Stop its processes: they use no CPU until :meth:`go_on`."""

@@ -38,6 +38,11 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bi
 """
 
 
+IMPATIENT = """
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getppid(), signal.SIGINT))
+http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")
+"""
 ALONE = """
 import sys, time
 from ocr_pipeline.benchmarks.server_apis import RAPIDOCR
@@ -103,6 +108,12 @@ def test_sigterm_ends_the_servers_of_a_run() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     assert not lives(running.group)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_while_a_server_is_ended_ends_it_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), server(IMPATIENT) as running:
+        pass
+    assert not lives(running.group)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends it with its parent")
