@@ -338,10 +338,10 @@ async def _check(session: httpx.AsyncClient, service: Service) -> None:
 async def _one_turn(plan: LoadPlan, service: Service, load: Load, seed: int) -> None:
     turns = service.turns[load]
     before = len(turns.times)
-    async with _turn(service) as session:
+    async with _turn(service) as session, _together() as tasks:
         group = service.server.group if service.server else 0
         used, started = cpu_seconds(group) if group else 0.0, time.perf_counter()
-        watch = asyncio.create_task(_watch(service, turns.course if plan.soak else []))
+        watch = tasks.create_task(_watch(service, turns.course if plan.soak else []))
         if load.clients:
             await _closed(session, service, plan, load.clients, turns)
         else:
@@ -351,6 +351,16 @@ async def _one_turn(plan: LoadPlan, service: Service, load: Load, seed: int) -> 
         turns.answered.append(len(turns.times) - before)
         turns.cpu_s += cpu_seconds(group) - used if group else 0.0
         watch.cancel()
+
+
+@asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Tasks that end with the block; the error of one ends the others, and is the block's."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _closed(
@@ -382,16 +392,16 @@ async def _open(
 ) -> None:
     started = time.perf_counter()
     waiting: set[asyncio.Task[None]] = set()
-    for number, at in enumerate(due):
-        await asyncio.sleep(max(0.0, started + at - time.perf_counter()))
-        if len(waiting) >= plan.in_flight:
-            turns.answers[NOT_SENT] += 1
-            continue
-        path = plan.pictures[number % len(plan.pictures)]
-        asked = _ask(session, service, path, turns, plan.timeout_s, due=started + at)
-        waiting.add(task := asyncio.create_task(asked))
-        task.add_done_callback(waiting.discard)
-    await asyncio.gather(*waiting)
+    async with _together() as tasks:
+        for number, at in enumerate(due):
+            await asyncio.sleep(max(0.0, started + at - time.perf_counter()))
+            if len(waiting) >= plan.in_flight:
+                turns.answers[NOT_SENT] += 1
+                continue
+            path = plan.pictures[number % len(plan.pictures)]
+            asked = _ask(session, service, path, turns, plan.timeout_s, due=started + at)
+            waiting.add(task := tasks.create_task(asked))
+            task.add_done_callback(waiting.discard)
 
 
 async def _ask(
@@ -424,7 +434,7 @@ async def _ask(
     turns.answers[str(answer.status_code)] += 1
     if answer.status_code != 200:
         return
-    turns.times.append(time.perf_counter() - since)
+    took = time.perf_counter() - since
     try:
         said = service.api.lines(answer.json())
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -432,6 +442,7 @@ async def _ask(
             f"{service.url}: answers 200 with something else than pages of lines ({error!r}); "
             "give the address of a service of this version"
         ) from None
+    turns.times.append(took)
     turns.differing += service.first.setdefault(path, said) != said
 
 

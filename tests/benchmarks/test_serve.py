@@ -20,6 +20,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ocr_pipeline.benchmarks import serve as module
+from ocr_pipeline.benchmarks.groups import Memory
+from ocr_pipeline.benchmarks.reading import Found
 from ocr_pipeline.benchmarks.serve import Load, LoadPlan, arrivals, mixed, run_load
 from ocr_pipeline.benchmarks.serve_report import as_markdown, memory_growth, summary
 from ocr_pipeline.benchmarks.server_apis import OURS, PADDLEX
@@ -285,6 +287,34 @@ def test_an_answer_of_another_kind_of_service_is_said(picture: Path) -> None:
         patch.setattr(module, "OURS", PADDLEX_AT_OUR_ROUTE)
         with pytest.raises(ConfigError, match=r"answers 200 with something else .*\('result'\)"):
             run_load(closed(picture, url))
+
+
+def test_an_answer_of_another_kind_is_said_whenever_it_comes(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = count(1)
+
+    def lines(answer: Any) -> list[Found]:
+        return (PADDLEX if next(answers) == 2 else OURS).lines(answer)
+
+    monkeypatch.setattr(module, "OURS", replace(OURS, lines=lines))
+    with (
+        running(Fake(["x"])) as url,
+        pytest.raises(ConfigError, match="answers 200 with something"),
+    ):
+        run_load(open_loop(picture, url, 50.0, seconds=0.5))
+
+
+def test_memory_that_cannot_be_read_is_said(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_group: int) -> Memory:
+        raise PermissionError("/proc/1/status")
+
+    server = started("ours")
+    monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
+    monkeypatch.setattr(module, "memory", broken)
+    with pytest.raises(PermissionError, match="/proc/1/status"):
+        run_load(closed(picture))
+    assert ends(server.group)
 
 
 def started(name: str) -> Server:
