@@ -3,7 +3,10 @@
 Closed loop: clients that each send the next picture when they have an answer; a slow service is
 asked less often. Open loop: pictures arrive at random with a mean rate (a Poisson process, as from
 many people who do not know of each other) whether or not earlier ones were answered, and each is
-timed from when it should have been sent: what waits behind a slow answer counts in full.
+timed from when it should have been sent: waiting behind a slow answer counts in full.
+
+Only pictures that were read are timed. A service that refuses some is quicker with the others than
+one that lets all wait, so waiting is compared only where nearly all were read.
 """
 
 import asyncio
@@ -155,8 +158,13 @@ class Turns:
         """CPU time a picture, ms; None where nobody tells."""
         return 1000 * self.cpu_s / len(self.times) if self.cpu_s and self.times else None
 
+    @property
+    def read_share(self) -> float:
+        """Pictures read, as a share of all that were or should have been sent; in [0, 1]."""
+        return len(self.times) / max(1, self.answers.total())
+
     def wait_ms(self, percent: int) -> float | None:
-        """So many percent of the answers came within this time; None where there was none."""
+        """So many percent of the texts came within this time; None where there was none."""
         if len(self.times) < 2:
             return 1000 * self.times[0] if self.times else None
         return 1000 * statistics.quantiles(self.times, n=100, method="inclusive")[percent - 1]

@@ -9,6 +9,7 @@ from ocr_pipeline.benchmarks.serve import Load, LoadReport, Service, Turns
 
 _SETTLING_S, _WINDOW_S = 120.0, 30.0
 _MOST_POINTS = 200
+_LEAST_READ = 0.95
 
 
 def as_markdown(report: LoadReport) -> str:
@@ -46,7 +47,8 @@ def summary(report: LoadReport) -> dict[str, Any]:
 
     Returns:
         ``ratio`` and ``p95_ratio``: by other service and load, how many times the first service is
-        as fast (pictures a second; time that 95 % wait), None where one read nothing;
+        as fast (pictures a second; time that 95 % wait), None where one read nothing, the second
+        also where one did not read more than 5 % of the pictures;
         ``servers``: by name, all figures; ``pictures``: sent in turn.
     """
     first, others = report.services[0], report.services[1:]
@@ -136,6 +138,8 @@ def _ratio(first: Turns, other: Turns) -> float | None:
 
 
 def _p95_ratio(first: Turns, other: Turns) -> float | None:
+    if min(first.read_share, other.read_share) < _LEAST_READ:
+        return None
     ours, theirs = first.wait_ms(95), other.wait_ms(95)
     return round(theirs / ours, 3) if ours and theirs else None
 

@@ -391,6 +391,24 @@ def test_report_says_how_many_times_as_fast_the_first_is(picture: Path) -> None:
     assert "above 1 where it is faster" in shown
 
 
+def test_waiting_is_not_compared_where_one_leaves_pictures_unread(picture: Path) -> None:
+    with running(Fake(["x"])) as one, running(Fake(["x"])) as other:
+        report = run_load(closed(picture, one, other))
+    first, second = (service.turns[Load(2)] for service in report.services)
+    name = report.services[1].name
+    first.times[:], second.times[:] = [0.1] * 96, [0.3] * 96
+    first.seconds = second.seconds = [10.0]
+    first.answers = second.answers = Counter({"200": 96, "503": 4})
+    assert summary(report)["p95_ratio"][name]["2"] == 3.0
+    assert "| 3.00 |" in as_markdown(report)
+    for refuses, reads in ((first, second), (second, first)):
+        refuses.answers = Counter({"200": 96, "503": 5, module.NOT_SENT: 1})
+        reads.answers = Counter({"200": 96})
+        assert summary(report)["p95_ratio"][name]["2"] is None
+        assert summary(report)["ratio"][name]["2"] is not None
+        assert "| 3.00 |" not in as_markdown(report)
+
+
 def test_growth_of_memory_is_told_from_what_comes_after_two_minutes() -> None:
     settled = [(float(at), 100.0 + 3 * min(at, 120)) for at in range(600)]
     assert memory_growth(settled) == {
