@@ -37,6 +37,7 @@ from ocr_pipeline.paddle_environment import paddle_environment
 
 _CHECK_S = 10.0
 _SAMPLE_S = 1.0
+_QUIET_S, _QUIET_CPU_S, _LONGEST_REST_S = 0.5, 0.015, 120.0
 NOT_SENT, TIMED_OUT, BROKEN = "not sent", "time-out", "broken"
 """Beside the statuses: too many were in flight; no answer in time; no answer at all."""
 
@@ -131,7 +132,8 @@ class Turns:
         answers: number of answers by status, and :data:`NOT_SENT`, :data:`TIMED_OUT`,
             :data:`BROKEN`.
         differing: texts or places that are not what the first answer for that picture said.
-        cpu_s: CPU time of the service's processes; 0 where it was not started here.
+        cpu_s: CPU time of the service's processes until they were at rest; 0 where it was not
+            started here.
         course: seconds of the turn and MB that the service held then; of soaks.
     """
 
@@ -184,6 +186,7 @@ class Service:
         first: what it said first, by picture.
         turns: by load.
         peak_mb: most that its processes held; 0 where it was not started here.
+        restless: turns after which it was still at work when it was stopped.
     """
 
     name: str
@@ -195,6 +198,7 @@ class Service:
     first: dict[Path, list[Found]] = field(default_factory=dict)
     turns: dict[Load, Turns] = field(default_factory=dict)
     peak_mb: float = 0.0
+    restless: int = 0
 
     def cer(self) -> float | None:
         """Edits in percent of the characters of the pictures whose text is known.
@@ -322,15 +326,30 @@ async def _run(plan: LoadPlan, services: Sequence[Service], on_turn: OnTurn) -> 
 
 @asynccontextmanager
 async def _turn(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """Let a service run; its connections are new: a stopped server cannot close its old ones."""
+    """Let a service run until it is at rest: what clients gave up belongs to no other turn.
+
+    Connections are new: a stopped server cannot close its old ones.
+    """
     if service.server:
         service.server.go_on()
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(timeout=None, limits=limits) as session:  # noqa: S113  (_ask has)
         yield session
     if service.server:
+        service.restless += not await _rests(service.server.group)
         service.server.check()
         service.server.pause()
+
+
+async def _rests(group: int) -> bool:
+    """Wait until processes use no CPU, but not for ever; whether they do."""
+    deadline, used = time.perf_counter() + _LONGEST_REST_S, cpu_seconds(group)
+    while time.perf_counter() < deadline:
+        await asyncio.sleep(_QUIET_S)
+        before, used = used, cpu_seconds(group)
+        if used - before <= _QUIET_CPU_S:
+            return True
+    return False
 
 
 async def _check(session: httpx.AsyncClient, service: Service) -> None:
@@ -346,9 +365,10 @@ async def _check(session: httpx.AsyncClient, service: Service) -> None:
 async def _one_turn(plan: LoadPlan, service: Service, load: Load, seed: int) -> None:
     turns = service.turns[load]
     before = len(turns.times)
+    group = service.server.group if service.server else 0
+    used = cpu_seconds(group) if group else 0.0
     async with _turn(service) as session, _together() as tasks:
-        group = service.server.group if service.server else 0
-        used, started = cpu_seconds(group) if group else 0.0, time.perf_counter()
+        started = time.perf_counter()
         watch = tasks.create_task(_watch(service, turns.course if plan.soak else []))
         if load.clients:
             await _closed(session, service, plan, load.clients, turns)
@@ -357,8 +377,8 @@ async def _one_turn(plan: LoadPlan, service: Service, load: Load, seed: int) -> 
             await _open(session, service, plan, due, turns)
         turns.seconds.append(time.perf_counter() - started)
         turns.answered.append(len(turns.times) - before)
-        turns.cpu_s += cpu_seconds(group) - used if group else 0.0
         watch.cancel()
+    turns.cpu_s += cpu_seconds(group) - used if group else 0.0
 
 
 @asynccontextmanager

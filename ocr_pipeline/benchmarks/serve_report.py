@@ -35,6 +35,12 @@ def as_markdown(report: LoadReport) -> str:
         for load in plan.loads
         if plan.soak and s.server
     ]
+    lines += [
+        f"\n{s.name}: still at work when it was stopped after {s.restless} turns; its next ones "
+        "have that work too"
+        for s in report.services
+        if s.restless
+    ]
     lines += ["", "load: clients, or arrivals a second"]
     if len(report.services) > 1:
         lines[-1] += f"; times: {first.name} against the service, above 1 where it is faster"
@@ -97,6 +103,7 @@ def _figures(service: Service, loads: Sequence[Load]) -> dict[str, Any]:
         "cer": _rounded(service.cer(), 3),
         "unread": sum(path not in service.first for path in service.bodies),
         "peak_mb": round(service.peak_mb, 1) if started else None,
+        "restless": service.restless if started else None,
         "start_s": round(service.server.start_s, 2) if service.server else None,
         "loads": {load.label: _load_figures(service.turns[load]) for load in loads},
     }

@@ -34,8 +34,13 @@ from tests.processes import ends, stops
 CORNERS = [[0, 0], [90, 0], [90, 10], [0, 10]]
 PADDLEX_AT_OUR_ROUTE = replace(OURS, lines=PADDLEX.lines)
 SCRIPT = """
-import json, sys
+import json, pathlib, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def go_on(seconds, done):
+    while time.thread_time() < float(seconds):
+        pass
+    pathlib.Path(done + str(time.monotonic_ns())).touch()
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -45,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["content-length"]))
         corners = [[0, 0], [90, 0], [90, 10], [0, 10]]
         self.say({"pages": [{"lines": [{"text": "x", "points": corners}]}]})
+        if sys.argv[2:]:
+            threading.Thread(target=go_on, args=sys.argv[2:]).start()
 
     def say(self, answer):
         self.send_response(200)
@@ -317,12 +324,18 @@ def test_memory_that_cannot_be_read_is_said(picture: Path, monkeypatch: pytest.M
     assert ends(server.group)
 
 
-def started(name: str) -> Server:
-    """A server in a process of its own that reads one text."""
+def started(name: str, *words: str) -> Server:
+    """A server in a process of its own that reads one text.
+
+    Args:
+        name: of it.
+        words: seconds of CPU that it uses after each answer, and the path, up to a number, of the
+            file that it makes then.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [sys.executable, "-c", SCRIPT, str(port)]
+    command = [sys.executable, "-c", SCRIPT, str(port), *words]
     return Server(name, module.OURS, command, port=port, environment={})
 
 
@@ -349,6 +362,30 @@ def test_servers_started_here_stand_still_without_a_turn_and_their_memory_is_wat
         assert times[0] < 1 <= times[1]
         assert all(mb > 1 for _, mb in said["memory"]["curve"])
     assert "too short to say whether it grows" in as_markdown(report)
+
+
+def test_a_server_is_stopped_when_its_work_is_done(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = started("ours", "0.7", str(tmp_path / "done"))
+    monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
+    done: list[int] = []
+    plan = closed(picture, clients=(1,), seconds=0.01, soak=True)
+    report = run_load(plan, on_turn=lambda *_: done.append(len([*tmp_path.glob("done*")])))
+    [service] = report.services
+    turns = service.turns[Load(1)]
+    assert done == [1 + turns.answers["200"]]
+    assert turns.cpu_s > 0.6 * turns.answers["200"]
+    assert service.restless == 0
+
+
+def test_a_server_that_never_rests_is_named(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = started("ours", "600", "")
+    monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
+    monkeypatch.setattr(module, "_LONGEST_REST_S", 0.6)
+    report = run_load(closed(picture, clients=(1,), seconds=0.01, soak=True))
+    assert summary(report)["servers"]["ours"]["restless"] == 2  # alone, and its turn
+    assert "ours: still at work when it was stopped after 2 turns" in as_markdown(report)
 
 
 def test_all_faults_of_a_plan_are_one_message(tmp_path: Path) -> None:
