@@ -45,8 +45,21 @@ def peer_python(requirements: Path) -> Path:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
         install = ["install", "--quiet", "--require-hashes", "--only-binary=:all:", "--requirement"]
         _run([*pip, str(made / "bin" / "python"), *install, str(requirements)], requirements)
-        made.replace(target)  # only its interpreter is used, and that may be moved
+        put_in_place(made, target)  # only its interpreter is used, and that may be moved
     return python
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Give a finished folder its name, or leave it where another process was quicker.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    try:
+        made.replace(target)
+    except OSError:
+        if not target.is_dir():  # it appears whole or not at all
+            raise
 
 
 def _run(command: list[str], requirements: Path) -> None:

