@@ -2,7 +2,8 @@
 
 Each side is a process with an environment and a number of threads of its own. All are given the
 path of a picture and give back lines with their corners; the same code compares these with the
-truth. What each peer does its own way is in :mod:`ocr_pipeline.benchmarks.peers`.
+truth. A side stands still while it has no turn: see :mod:`ocr_pipeline.benchmarks.pausing`. What
+each peer does its own way is in :mod:`ocr_pipeline.benchmarks.peers`.
 """
 
 import json
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from ocr_pipeline.benchmarks.drawn_pages import draw_pages
 from ocr_pipeline.benchmarks.environments import REQUIREMENTS, peer_python
 from ocr_pipeline.benchmarks.interleave import Side, Worker
 from ocr_pipeline.benchmarks.pages_profile import NAMES
+from ocr_pipeline.benchmarks.pausing import paused
 from ocr_pipeline.benchmarks.peers import DET_RULES, SIZES, Peer, Size, find_peers, peer_models
 from ocr_pipeline.benchmarks.reading import MEMORY
 from ocr_pipeline.benchmarks.statistics import Ratio, median_of_ratios
@@ -113,7 +115,7 @@ class Readings:
         seconds, cpu_seconds: by picture, one value a measured round.
         lines: by picture, of the last round.
         first_start_s, start_s: from starting the process to having read its first picture; of the
-            first start in this run, and of the second.
+            first start in this run, and of the second, alone.
         peak_mb: most memory that the process ever held.
     """
 
@@ -292,18 +294,15 @@ def read_in_turn(
     readings = {side.name: Readings.of(len(pages)) for side in sides}
     total = (warmup + rounds) * len(pages) * len(sides)
     done = 0
+    for side in sides:
+        readings[side.name].first_start_s = _start_s(side)
+    for side in sides:  # this start finds what the first one left
+        readings[side.name].start_s = _start_s(side)
     with ExitStack() as stack:
-        for side in sides:  # started alone and ended: the next start finds what this one left
-            started = time.perf_counter()
-            with Worker(side) as worker:
-                worker.ready()
-                readings[side.name].first_start_s = time.perf_counter() - started
         workers = []
-        for side in sides:
-            started = time.perf_counter()
-            worker = stack.enter_context(Worker(side))
-            worker.ready()
-            readings[side.name].start_s = time.perf_counter() - started
+        for side in sides:  # one after the other: starting disturbs nobody
+            worker = Worker(replace(side, command=paused(side.command)))
+            stack.enter_context(worker).ready()
             workers.append(worker)
         for number in range(warmup + rounds):
             for index, page in enumerate(pages):
@@ -318,6 +317,14 @@ def read_in_turn(
         for worker in workers:
             readings[worker.side.name].peak_mb = float(worker.ask(MEMORY)["peak_mb"])
     return readings
+
+
+def _start_s(side: Side) -> float:
+    """Start a side alone and end it."""
+    started = time.perf_counter()
+    with Worker(side) as worker:
+        worker.ready()
+        return time.perf_counter() - started
 
 
 def _keep(readings: Readings, index: int, answer: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ A data pipeline goes on preparing batches when nobody draws them. It would do so
 side's turn, and its own next turn would begin with batches that cost nothing. So the worker that
 is given as command runs in a process group of its own, with its threads and its processes; the
 group is stopped by the system's signal after each step and goes on with the next. What a side does
-is then done in its own turn, and nothing is lost.
+is then done in its own turn, and nothing is lost. Threads that wait for more work by spinning, as
+those of ONNX Runtime do for some ten milliseconds, are stopped as well.
 
 For the comparison this process is the worker: it passes on what the other one says.
 """
@@ -19,7 +20,7 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-from ocr_pipeline.benchmarks.groups import PROCESSES, cpu_seconds
+from ocr_pipeline.benchmarks.groups import PROCESSES, cpu_seconds, end_with_parent
 from ocr_pipeline.benchmarks.interleave import protocol
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Paddle's workers put their batches)
@@ -34,7 +35,8 @@ def main() -> None:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            process_group=0,  # the system ends a stopped group when this process is killed
+            process_group=0,
+            preexec_fn=end_with_parent,
         ) as process,
         protocol() as answers,
     ):

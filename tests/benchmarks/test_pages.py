@@ -33,14 +33,16 @@ from ocr_pipeline.errors import ConfigError, DataError, TrainingError
 from ocr_pipeline.evaluation.pages import TruthLine, load_truth
 from ocr_pipeline.inference.reader import PageText, ReadLine
 from tests.conftest import ExportedPair
+from tests.processes import stops
 
 # Reads what stands in the picture's file; the side "slow" says that it took twice as long.
 FAKE = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 from ocr_pipeline.benchmarks.interleave import protocol, serve
 from ocr_pipeline.benchmarks.reading import answer_with
 name, log = sys.argv[1], Path(sys.argv[2])
+log.with_name(name).write_text(str(os.getpid()))
 def read(path):
     if name == "dies":
         raise SystemExit("no memory, it says")
@@ -125,6 +127,19 @@ def test_sides_read_each_picture_in_turn(pages: list[Page], tmp_path: Path) -> N
     assert (slow.lines, slow.characters) == (4, 12)
     if sys.platform.startswith("linux"):
         assert first.peak_mb > 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
+def test_sides_stand_still_without_a_turn(pages: list[Page], tmp_path: Path) -> None:
+    stopped: list[bool] = []
+
+    def look(_done: int, _total: int) -> None:
+        for name in ("first", "slow"):
+            stopped.append(stops(int((tmp_path / name).read_text())))
+
+    sides = [fake(name, tmp_path / "log.txt") for name in ("first", "slow")]
+    read_in_turn(sides, pages, rounds=1, warmup=0, on_progress=look)
+    assert stopped == [True] * 8
 
 
 def test_side_that_ends_is_named(pages: list[Page], tmp_path: Path) -> None:
