@@ -144,6 +144,8 @@ class Server:
 def our_server(settings: Sequence[str], *, threads: int) -> Server:
     """Start the service of this project; its workers may be silent, since they are stopped.
 
+    ``OCR_SERVE__`` variables of ours do not reach it: it has these settings alone.
+
     Args:
         settings: ``KEY=VALUE`` of :class:`~ocr_pipeline.config.serve.ServeConfig`.
         threads: of its engine, where the settings do not say.
@@ -159,7 +161,8 @@ def our_server(settings: Sequence[str], *, threads: int) -> Server:
     given = (f"engine.threads={threads}", f"silence_s={_DAY_S}", *settings)
     fixed = (*given, f"host={_HOST}", f"port={port}")
     command = [sys.executable, "-m", "ocr_pipeline", "serve", *fixed]
-    return Server("ours", OURS, command, port=port, environment={})
+    without = {name: "" for name in os.environ if name.upper().startswith("OCR_SERVE__")}
+    return Server("ours", OURS, command, port=port, environment=without)
 
 
 def peer_server(peer: Peer, scratch: Path, *, threads: int, without: Mapping[str, str]) -> Server:

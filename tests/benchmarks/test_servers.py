@@ -138,6 +138,27 @@ def test_settings_of_our_service_are_checked_before_it_is_started() -> None:
         our_server(["engine.treads=2"], threads=2)
 
 
+def test_our_service_has_no_settings_but_those_that_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said.json"
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport json, os\n"
+        f"json.dump(dict(os.environ), open({str(said)!r}, 'w'))\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(module.sys, "executable", str(python))
+    monkeypatch.setattr(module, "exported_folder", Path)
+    monkeypatch.setenv("OCR_SERVE__MAX_WAITING", "1")
+    monkeypatch.setenv("OF_ANOTHER", "1")
+    with pytest.raises(TrainingError, match="ended with exit code 0"), our_server([], threads=2):
+        pass
+    environment = json.loads(said.read_text())
+    assert "OCR_SERVE__MAX_WAITING" not in environment
+    assert environment["OF_ANOTHER"] == "1"
+
+
 @pytest.mark.parametrize("name", SERVER_PEERS)
 def test_servers_of_others_are_told_threads_and_models(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
