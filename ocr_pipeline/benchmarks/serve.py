@@ -332,8 +332,12 @@ async def _turn(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """
     if service.server:
         service.server.go_on()
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=None, limits=limits) as session:  # noqa: S113  (_ask has)
+    session = httpx.AsyncClient(
+        timeout=None,  # noqa: S113  (_ask has one)
+        limits=httpx.Limits(max_connections=None),
+        trust_env=service.server is None,  # no proxy leads to this machine's own addresses
+    )
+    async with session:
         yield session
     if service.server:
         service.restless += not await _rests(service.server.group)

@@ -81,14 +81,16 @@ class Server:
     def __enter__(self) -> Self:
         started = time.perf_counter()
         try:
-            while not self._answers():
-                self.check()
-                if time.perf_counter() - started > _START_TIMEOUT_S:
-                    raise TrainingError(
-                        f"server {self.name!r}: not ready within {_START_TIMEOUT_S:g} s "
-                        f"({self._last_line()})"
-                    )
-                time.sleep(_POLL_S)
+            # Without the proxy of the environment, which does not know this machine's addresses.
+            with httpx.Client(timeout=5.0, trust_env=False) as http:
+                while not self._answers(http):
+                    self.check()
+                    if time.perf_counter() - started > _START_TIMEOUT_S:
+                        raise TrainingError(
+                            f"server {self.name!r}: not ready within {_START_TIMEOUT_S:g} s "
+                            f"({self._last_line()})"
+                        )
+                    time.sleep(_POLL_S)
         except BaseException:
             self.__exit__()
             raise
@@ -123,9 +125,9 @@ class Server:
                 f"({self._last_line()})"
             )
 
-    def _answers(self) -> bool:
+    def _answers(self, http: httpx.Client) -> bool:
         try:
-            return httpx.get(self.url + self.api.ready, timeout=5.0).status_code == 200
+            return http.get(self.url + self.api.ready).status_code == 200
         except httpx.HTTPError:
             return False
 

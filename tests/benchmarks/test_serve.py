@@ -379,6 +379,19 @@ def test_a_server_is_stopped_when_its_work_is_done(
     assert service.restless == 0
 
 
+def test_a_server_started_here_is_asked_without_a_proxy(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = started("ours")
+    monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
+    with running(Fake([], ready=502)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        report = run_load(closed(picture))
+    assert set(report.services[0].turns[Load(2)].answers) == {"200"}
+
+
 def test_a_server_that_never_rests_is_named(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = started("ours", "600", "")
     monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
