@@ -34,8 +34,8 @@ def end_with_parent() -> None:
 
 
 def cpu_seconds(group: int) -> float:
-    """CPU time that the running processes of a group have used."""
-    ticks = sum(int(values[11]) + int(values[12]) for _, values in _members(group))
+    """CPU time that the running processes of a group have used, and those that they outlived."""
+    ticks = sum(sum(map(int, values[11:15])) for _, values in _members(group))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

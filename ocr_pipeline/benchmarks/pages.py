@@ -116,7 +116,7 @@ class Readings:
         lines: by picture, of the last round.
         first_start_s, start_s: from starting the process to having read its first picture; of the
             first start in this run, and of the second, alone.
-        peak_mb: most memory that the process ever held.
+        peak_mb: sum of the most memory that each of its processes ever held.
     """
 
     seconds: list[list[float]]

@@ -3,12 +3,13 @@
 It needs nothing but the standard library: the others have environments of their own.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-_STATUS = Path("/proc/self/status")
+from ocr_pipeline.benchmarks.groups import memory
+
 MEMORY = "memory"
 """What is sent in place of a picture's path to ask for the peak."""
 
@@ -33,12 +34,12 @@ def answer_with(read: Read) -> Callable[[str], dict[str, object]]:
     """Wrap a reader for :func:`~ocr_pipeline.benchmarks.interleave.serve`.
 
     The answer to a path has the lines, and the wall and CPU time of reading the file to its text;
-    that to :data:`MEMORY` the most memory that the process ever held, MB.
+    that to :data:`MEMORY` the most memory that it and the others of its group ever held, MB.
     """
 
     def answer(request: str) -> dict[str, object]:
         if request == MEMORY:
-            return {"peak_mb": peak_mb()}
+            return {"peak_mb": memory(os.getpgrp()).peak}
         wall, cpu = time.perf_counter(), time.process_time()
         lines = read(request)
         return {
@@ -48,13 +49,3 @@ def answer_with(read: Read) -> Callable[[str], dict[str, object]]:
         }
 
     return answer
-
-
-def peak_mb() -> float:
-    """Largest resident set of this process so far, MB (10^6 bytes); 0 where nobody tells."""
-    if not _STATUS.is_file():
-        return 0.0
-    for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0

@@ -341,6 +341,7 @@ async def _turn(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield session
     if service.server:
         service.restless += not await _rests(service.server.group)
+        service.peak_mb = max(service.peak_mb, memory(service.server.group).peak)
         service.server.check()
         service.server.pause()
 

@@ -27,7 +27,7 @@ from ocr_pipeline.benchmarks.pages_profile import NAMES, STEPS, profile_page
 from ocr_pipeline.benchmarks.pages_report import as_markdown, summary
 from ocr_pipeline.benchmarks.pages_worker import load
 from ocr_pipeline.benchmarks.peers import PEERS, find_peers
-from ocr_pipeline.benchmarks.reading import MEMORY, Found, answer_with, peak_mb
+from ocr_pipeline.benchmarks.reading import Found, answer_with
 from ocr_pipeline.benchmarks.statistics import median_of_ratios
 from ocr_pipeline.errors import ConfigError, DataError, TrainingError
 from ocr_pipeline.evaluation.pages import TruthLine, load_truth
@@ -36,18 +36,30 @@ from tests.conftest import ExportedPair
 from tests.processes import stops
 
 # Reads what stands in the picture's file; the side "slow" says that it took twice as long.
-FAKE = """
-import json, os, sys, time
+FAKE = '''
+import json, os, subprocess, sys, time
 from pathlib import Path
 from ocr_pipeline.benchmarks.interleave import protocol, serve
 from ocr_pipeline.benchmarks.reading import answer_with
-name, log = sys.argv[1], Path(sys.argv[2])
+name, log, children = sys.argv[1], Path(sys.argv[2]), []
+CHILD = """
+import sys, time
+held = b"x" * 10**8
+while time.process_time() < 0.5:
+    pass
+print("done", flush=True)
+sys.stdin.read()
+"""
 log.with_name(name).write_text(str(os.getpid()))
 def read(path):
     if name == "dies":
         raise SystemExit("no memory, it says")
     with log.open("a") as stream:
         stream.write(f"{name}:{Path(path).name}\\n")
+    if name == "child" and not children:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        children.append(subprocess.Popen([sys.executable, "-c", CHILD], **pipes))
+        children[0].stdout.readline()
     return []
 timed = answer_with(read)
 def answer(request):
@@ -59,7 +71,7 @@ def answer(request):
     return values
 with protocol() as answers:
     serve(answer, {}, answers)
-"""
+'''
 SQUARE = [[0, 0], [100, 0], [100, 20], [0, 20]]
 BELOW = [[0, 40], [100, 40], [100, 60], [0, 60]]
 
@@ -142,6 +154,14 @@ def test_sides_stand_still_without_a_turn(pages: list[Page], tmp_path: Path) -> 
     assert stopped == [True] * 8
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
+def test_what_the_child_of_a_side_uses_is_its_own(pages: list[Page], tmp_path: Path) -> None:
+    side = fake("child", tmp_path / "log.txt")
+    readings = read_in_turn([side], pages[:1], rounds=1, warmup=0)["child"]
+    assert readings.cpu_seconds[0][0] > 0.4  # told in hundredths, rounded down
+    assert readings.peak_mb > 100
+
+
 def test_side_that_ends_is_named(pages: list[Page], tmp_path: Path) -> None:
     message = r"side 'dies': its process ended with exit code 1 \(no memory, it says\); run it"
     with pytest.raises(TrainingError, match=message):
@@ -188,13 +208,12 @@ def test_table_says_what_a_peer_does_its_own_way(pages: list[Page]) -> None:
     assert all(f"| {name} | 10.0 |" in text for name in NAMES)
 
 
-def test_answer_has_plain_values_and_memory() -> None:
+def test_answer_has_plain_values() -> None:
     points = np.array(SQUARE, dtype=np.float32)
     answer = answer_with(lambda path: [Found(points.tolist(), path)])
     values = json.loads(json.dumps(answer("x.png")))
     assert values["lines"] == [[[[float(v) for v in p] for p in SQUARE], "x.png"]]
     assert values["seconds"] >= 0
-    assert answer(MEMORY)["peak_mb"] == pytest.approx(peak_mb(), rel=0.1)
 
 
 class Doubling:

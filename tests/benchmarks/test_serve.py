@@ -313,8 +313,12 @@ def test_an_answer_of_another_kind_is_said_whenever_it_comes(
 
 
 def test_memory_that_cannot_be_read_is_said(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = count(1)
+
     def broken(_group: int) -> Memory:
-        raise PermissionError("/proc/1/status")
+        if next(looks) == 2:  # in the turn; the first is before it
+            raise PermissionError("/proc/1/status")
+        return Memory(1.0, 1.0)
 
     server = started("ours")
     monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
@@ -390,6 +394,25 @@ def test_a_server_started_here_is_asked_without_a_proxy(
         monkeypatch.setenv("http_proxy", proxy)
         report = run_load(closed(picture))
     assert set(report.services[0].turns[Load(2)].answers) == {"200"}
+
+
+def test_what_a_server_holds_at_the_end_of_its_turn_counts(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, grown = started("ours"), [5.0]
+
+    def memory(_group: int) -> Memory:
+        return Memory(grown[0], grown[0])
+
+    def lines(answer: Any) -> list[Found]:
+        grown[0] += 1  # with each picture
+        return OURS.lines(answer)
+
+    server.api = replace(OURS, lines=lines)
+    monkeypatch.setattr(module, "our_server", lambda settings, threads: server)
+    monkeypatch.setattr(module, "memory", memory)
+    [service] = run_load(closed(picture)).services
+    assert service.peak_mb == 5 + 1 + service.turns[Load(2)].answers["200"]
 
 
 def test_a_server_that_never_rests_is_named(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:

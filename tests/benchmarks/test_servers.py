@@ -133,6 +133,25 @@ def test_group_that_has_ended_uses_nothing() -> None:
     assert memory(running.group) == (0, 0)
 
 
+def test_cpu_time_of_processes_that_have_ended_stays_their_groups() -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    code = (
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True); "
+        "print('done', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, burn],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"done\n"
+        assert children(process.pid) == []
+        assert cpu_seconds(process.pid) > 0.4  # told in hundredths, rounded down
+        process.communicate()
+
+
 def test_settings_of_our_service_are_checked_before_it_is_started() -> None:
     with pytest.raises(ConfigError, match="treads: unknown key"):
         our_server(["engine.treads=2"], threads=2)
