@@ -511,7 +511,7 @@ def _points(values: Any) -> Points:
 def _file_result(values: dict[str, Any], first: int) -> FileResult:
     index = first + values["index"]
     if "error" in values:
-        return FileResult(index, _problem(values["error"]), None)
+        return FileResult(index, _problem(values["error"]), values.get("page_count"))
     return FileResult(index, _page(values), values["page_count"])
 
 

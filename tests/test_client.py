@@ -265,9 +265,10 @@ def page_line(index: int, page: int = 1, page_count: int = 1) -> bytes:
     return json.dumps({**where, **values, "dropped": {}, "milliseconds": {}}).encode() + b"\n"
 
 
-def error_line(index: int, page: int | None) -> bytes:
+def error_line(index: int, page: int | None, **known: int) -> bytes:
     problem = {"type": "about:blank", "title": "Busy", "status": 503, "detail": "try later"}
-    return json.dumps({"file": "", "index": index, "page": page, "error": problem}).encode() + b"\n"
+    where = {"file": "", "index": index, "page": page, **known}
+    return json.dumps({**where, "error": problem}).encode() + b"\n"
 
 
 def test_stream_that_breaks_off_is_told_after_what_came() -> None:
@@ -301,6 +302,7 @@ def test_stream_that_breaks_off_is_told_after_what_came() -> None:
         ([page_line(0)], 1),
         ([page_line(0), page_line(1, page_count=3)], 1),
         ([error_line(0, None), error_line(1, 1), page_line(1, 2, 3)], 1),
+        ([error_line(0, 1, page_count=2)], 0),
         ([], 0),
     ],
 )

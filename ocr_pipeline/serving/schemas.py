@@ -106,6 +106,7 @@ class FileError(BaseModel):
     index: int = Field(ge=0, description="place of the file in the request")
     file: str = Field(description="its name")
     page: int | None = Field(description="null: the whole file")
+    page_count: int = Field(0, ge=1, description="pages of the file; absent for a whole file")
     error: "Problem"
 
 

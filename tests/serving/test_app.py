@@ -452,10 +452,10 @@ def test_bad_page_of_a_document_is_named_and_in_a_batch_sinks_no_other(service: 
     assert first_page(good)["text"] == first_page(service.post(png(page())))["text"]
     files = [("files", ("bad.tif", bad)), ("files", ("good.png", png(page())))]
     lines = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
-    assert [(a["index"], a["page"], "error" in a) for a in lines] == [
-        (0, 1, False),
-        (0, 2, True),
-        (1, 1, False),
+    assert [(a["index"], a["page"], a["page_count"], "error" in a) for a in lines] == [
+        (0, 1, 2, False),
+        (0, 2, 2, True),
+        (1, 1, 1, False),
     ]
 
 
@@ -464,6 +464,7 @@ def test_pdf_that_cannot_be_opened_is_an_error_of_the_whole_file(service: Servic
     files = [("files", ("bad.pdf", b"%PDF-1.7")), ("files", ("good.png", png(page())))]
     bad, good = lines_of(service.run(service.client.post("/v1/ocr/batch", files=files)))
     assert (bad["page"], bad["error"]["status"]) == (None, 422)
+    assert "page_count" not in bad
     assert good["page"] == 1
 
 
@@ -606,7 +607,7 @@ def test_batch_answers_page_by_page_and_a_bad_file_sinks_no_other(service: Servi
         (1, "b.zip", 1),
         (2, "c.jpg", 1),
     ]
-    assert set(answers[1]) == {"index", "file", "page", "error"}
+    assert set(answers[1]) == {"index", "file", "page", "page_count", "error"}
     assert (answers[1]["error"]["status"], answers[1]["error"]["title"]) == (415, "Not a picture")
     for answer, name in ((answers[0], "a.png"), (answers[2], "c.jpg")):
         assert answer["lines"] == first_page(service.post(contents[name]))["lines"]

@@ -216,8 +216,10 @@ def _failure(where: _Where, name: str, error: Exception) -> str:
     problem = problem_of(error)
     if problem.status == 500:
         _log.error("file %d of a batch failed", where.file, exc_info=error)
-    page = None if where.page is None else where.page + 1
-    return _line(FileError(index=where.file, file=name, page=page, error=problem))
+    if where.page is None:
+        return _line(FileError(index=where.file, file=name, page=None, error=problem))
+    page, count = where.page + 1, where.page_count
+    return _line(FileError(index=where.file, file=name, page=page, page_count=count, error=problem))
 
 
 def _line(answer: BaseModel) -> str:
