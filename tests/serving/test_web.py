@@ -570,19 +570,24 @@ def test_a_busy_service_is_asked_again(open_page: Opened, texts: list[str], stat
     expect(lines_of(page)).to_have_text(texts)
 
 
-def test_the_key_that_the_service_wants_is_asked_for_and_kept_in_this_tab_only(
-    open_page: Opened, texts: list[str]
-) -> None:
-    keys: list[str | None] = []
+def guarded(keys: list[str | None]) -> Callable[[Route, Request], None]:
+    """Let in who has the right key, and keep what was sent."""
 
-    def guarded(route: Route, request: Request) -> None:
+    def handle(route: Route, request: Request) -> None:
         keys.append(request.headers.get("authorization"))
         if keys[-1] == "Bearer right":
             route.continue_()
         else:
             problem(401, "send a key")(route)
 
-    page = open_page({"**/v1/ocr?**": guarded})
+    return handle
+
+
+def test_the_key_that_the_service_wants_is_asked_for_and_kept_in_this_tab_only(
+    open_page: Opened, texts: list[str]
+) -> None:
+    keys: list[str | None] = []
+    page = open_page({"**/v1/ocr?**": guarded(keys)})
     choose(page, picture(), picture("second.png", page=1))
     field = page.get_by_role("textbox", name="API key")
     expect(page.locator("#card .detail")).to_have_text("send a key")
@@ -606,15 +611,7 @@ def test_a_key_that_no_header_can_carry_is_neither_taken_nor_sent(
     open_page: Opened, texts: list[str]
 ) -> None:
     keys: list[str | None] = []
-
-    def guarded(route: Route, request: Request) -> None:
-        keys.append(request.headers.get("authorization"))
-        if keys[-1] == "Bearer right":
-            route.continue_()
-        else:
-            problem(401, "send a key")(route)
-
-    page = open_page({"**/v1/ocr?**": guarded})
+    page = open_page({"**/v1/ocr?**": guarded(keys)})
     page.evaluate("sessionStorage.setItem('ocr.key', '钥匙')")
     page.reload()
     choose(page, picture())
