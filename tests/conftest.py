@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class Silent:
     def step(self, step: int, steps: int, loss: float, lr: float) -> None: ...
 
     def evaluated(self, step: int, metrics: object) -> None: ...
+
+
+_in_a_fork: list[Callable[[], None]] = []
+os.register_at_fork(after_in_parent=lambda: [act() for act in _in_a_fork])
+
+
+@pytest.fixture
+def in_a_fork() -> Iterator[list[Callable[[], None]]]:
+    """What is put in is called after a fork in this process, where Python drops all errors."""
+    yield _in_a_fork
+    _in_a_fork.clear()
 
 
 @pytest.fixture(scope="session")

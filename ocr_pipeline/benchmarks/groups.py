@@ -1,14 +1,11 @@
 """What the processes of one group use, as Linux tells it; nothing where it is not told."""
 
-import ctypes
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 PROCESSES = Path("/proc")
-_PR_SET_PDEATHSIG = 1
 
 
 class Memory(NamedTuple):
@@ -21,16 +18,6 @@ class Memory(NamedTuple):
 
     now: float
     peak: float
-
-
-def end_with_parent() -> None:
-    """As ``preexec_fn``: Linux kills the new process when the one that started it is gone.
-
-    That one may be killed, and then ends nothing itself. See prctl(2).
-    """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def cpu_seconds(group: int) -> float:

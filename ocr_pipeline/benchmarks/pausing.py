@@ -20,8 +20,9 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-from ocr_pipeline.benchmarks.groups import PROCESSES, cpu_seconds, end_with_parent
+from ocr_pipeline.benchmarks.groups import PROCESSES, cpu_seconds
 from ocr_pipeline.benchmarks.interleave import protocol
+from ocr_pipeline.processes import end_with_parent
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Paddle's workers put their batches)
 

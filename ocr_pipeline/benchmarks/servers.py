@@ -17,13 +17,13 @@ import httpx
 from pydantic import TypeAdapter
 
 from ocr_pipeline.benchmarks.environments import REQUIREMENTS, peer_python
-from ocr_pipeline.benchmarks.groups import end_with_parent
 from ocr_pipeline.benchmarks.interleave import environment_with
 from ocr_pipeline.benchmarks.peers import Peer, peer_models
 from ocr_pipeline.benchmarks.server_apis import OURS, PADDLEX, RAPIDOCR, Api
 from ocr_pipeline.config.base import load_config
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import TrainingError
+from ocr_pipeline.processes import end_with_parent
 from ocr_pipeline.stock import exported_folder
 
 _START_TIMEOUT_S = 300.0

@@ -1,9 +1,6 @@
 """The check in several processes: results in order, and a process that dies is explained."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +17,7 @@ from ocr_pipeline.errors import DataError
 from ocr_pipeline.preprocess.check_one import Item, Outcome
 from ocr_pipeline.preprocess.check_sample import SampleChecker
 from ocr_pipeline.preprocess.check_types import Rules
+from ocr_pipeline.processes import serve_parent
 from ocr_pipeline.storage import Root
 
 _CHUNK = 16
@@ -123,21 +121,13 @@ def _start(
     started: Any,
 ) -> None:
     """Set up a new process; Ctrl-C is the parent's business, and it ends with the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve_parent()
     cv2.setNumThreads(1)
     with started.get_lock():
         _worker.slot = started.value
         started.value += 1
     _worker.at = at
     _worker.checker = SampleChecker(roots, rules, config, split)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _check(first: int, items: Sequence[Item]) -> list[Outcome]:

@@ -5,7 +5,6 @@ does a worker that died or hangs.
 """
 
 import atexit
-import ctypes
 import mmap
 import multiprocessing
 import os
@@ -15,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -33,6 +32,7 @@ from ocr_pipeline.artifacts.dataset import Split
 from ocr_pipeline.artifacts.packs import own_shards
 from ocr_pipeline.config.loader import LoaderConfig
 from ocr_pipeline.errors import DataError, OcrPipelineError, TrainingError
+from ocr_pipeline.processes import end_with_parent, signals_held_back
 from ocr_pipeline.training.batch_plan import BatchPlan, Planned
 
 Arrays = tuple[NDArray[Any], ...]
@@ -41,7 +41,6 @@ _PREFETCHED = 2
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where Paddle's workers put their batches)
 _WATCH_EVERY_S = 1.0
 _END_TIMEOUT_S = 5
-_PR_SET_PDEATHSIG = 1
 _NO_FAULT, _DATA_FAULT, _CODE_FAULT = 0, 1, 2
 
 
@@ -129,15 +128,14 @@ class Loader:
             use_buffer_reader=False,
             worker_init_fn=_prepare_worker,
         )
-        batches, children = _start(loader)
-        # Python itself would end them with SIGTERM, which they ignore, and then wait for ever.
-        at_exit = partial(_kill, children)
-        atexit.register(at_exit)
-        try:
+        with ExitStack() as ended:
+            with signals_held_back():
+                batches, children = _start(loader)
+                ended.callback(_end, batches, children)
+                # Python itself would end them with SIGTERM, which they ignore, and wait for ever.
+                at_exit = atexit.register(partial(_kill, children))
+                ended.callback(atexit.unregister, at_exit)
             yield from self._batches(batches, board, [c.pid for c in children if c.pid])
-        finally:
-            atexit.unregister(at_exit)
-            _end(batches, children)
 
     def _batches(
         self, batches: Iterator[list[Tensor]], board: "_Board", pids: Collection[int]
@@ -431,9 +429,7 @@ def _prepare_worker(_worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
 
 
 def _end(batches: Iterator[list[Tensor]], children: Sequence[BaseProcess]) -> None:

@@ -346,6 +346,14 @@ def group(leader: int) -> list[int]:
     return found
 
 
+def test_ctrl_c_while_workers_start_is_not_lost(in_a_fork: list[Callable[[], None]]) -> None:
+    in_a_fork.append(lambda: signal.raise_signal(signal.SIGINT))
+    before = children()
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda _: time.sleep(0.001))
+    assert children() == before
+
+
 def test_a_signal_to_the_whole_job_lets_it_save() -> None:
     with trainer() as process:
         os.killpg(process.pid, signal.SIGTERM)

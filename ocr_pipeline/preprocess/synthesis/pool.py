@@ -1,9 +1,6 @@
 """Drawing in one or more processes: results in order, and nothing that outlives its parent."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,6 +10,7 @@ from typing import TypeVar
 import cv2
 
 from ocr_pipeline.errors import DataError
+from ocr_pipeline.processes import serve_parent
 
 JobT = TypeVar("JobT")
 DrawnT = TypeVar("DrawnT")
@@ -76,12 +74,4 @@ def _in_processes(
 def _prepare_worker() -> None:
     """Run in each process: one thread, and an end when the process that asked for it has ended."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the one that asked for it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    serve_parent()
