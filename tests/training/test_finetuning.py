@@ -25,7 +25,7 @@ from ocr_pipeline.weights.released import load_released
 from ocr_pipeline.weights.source import recognizer_rules
 from tests.conftest import Silent
 
-STEPS, BATCH, LR = 30, 8, 1e-4
+STEPS, BATCH, LR = 20, 16, 1e-4
 COLLAPSED_AFTER = 10
 RECOGNIZERS = [name for name, release in RELEASES.items() if release.spec.task == "rec"]
 
@@ -71,7 +71,7 @@ def dataset(lines: Path, out: Path, model: str) -> Dataset:
         *(pytest.param(name, marks=pytest.mark.long) for name in RECOGNIZERS[1:]),
     ],
 )
-def test_thirty_steps_improve_every_released_recognizer(
+def test_twenty_steps_improve_every_released_recognizer(
     name: str, lines: Path, tmp_path: Path
 ) -> None:
     made = dataset(lines, tmp_path / "set", name)
