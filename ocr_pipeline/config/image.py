@@ -77,6 +77,9 @@ class DBDecodeSpec(Config):
     """A polygon whose mean probability is below this is dropped."""
     unclip_ratio: float = Field(default=1.5, gt=0)
     """Growth of the shrunk region: distance = area * ratio / perimeter."""
+    reading_margin: float = Field(default=0.0, ge=0)
+    """Added to ``unclip_ratio`` where lines are cut out to be read: many a recognizer wants more
+    around a line than the outline that a detector is measured by."""
     min_side: PositiveFloat = 3.0
     """Shrunk regions with a shorter side below this are dropped, px of the map."""
     max_candidates: PositiveInt = 3000

@@ -155,7 +155,8 @@ def _compare(found: Sequence[Outline], sample: DetSample, ignore: Sequence[bool]
 def _score_page(page: PageText, sample: DetSample) -> tuple[RegionScore, RegionScore, RegionScore]:
     """Counts of regions alone, of the same text, of the same text after normalisation."""
     ignore = [region.ignore or not region.text for region in sample.regions]
-    compared = _compare([line.points for line in page.lines], sample, ignore)
+    found = [line.points if line.outline is None else line.outline for line in page.lines]
+    compared = _compare(found, sample, ignore)
     read = [line.text for line in page.lines]
     true = [region.text for region in sample.regions]
     return (

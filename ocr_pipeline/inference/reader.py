@@ -68,13 +68,16 @@ class ReadLine:
         text: what it says; never empty.
         confidence: mean probability of its characters, in [0, 1].
         points: ``[4, 2]`` float32 (x, y) px of the picture, clockwise from top-left; on a turned
-            line from bottom-right, where its text begins. ``crop_line`` of them is what was read.
+            line from bottom-right, where its text begins. ``crop_line`` of them, at least as
+            high as the recognizer reads, is what was read.
         score: how sure the detector is, in [0, 1].
         row: number of its row on the page, from 0.
         turned: the line stands upside-down in the picture.
         words: what stands between spaces; each full-width character is one for itself. None where
             they were not asked for.
         characters: one by one, without spaces; None as ``words``.
+        outline: ``points`` without the margin to be read with, as the detector is measured by; None
+            where it is not known.
     """
 
     text: str
@@ -85,6 +88,7 @@ class ReadLine:
     turned: bool = False
     words: tuple[LinePart, ...] | None = None
     characters: tuple[LinePart, ...] | None = None
+    outline: Points | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; words and characters only where they were asked for."""
@@ -204,7 +208,8 @@ class OcrReader:
         decoded = time.perf_counter()
         found = self.detector.detect(image)
         detected = time.perf_counter()
-        crops = [crop_line(image, polygon.points) for polygon in found.polygons]
+        height = self.recognizer.spec.image.height
+        crops = [crop_line(image, p.to_read, min_height=height) for p in found.polygons]
         texts = self.recognizer.recognize(crops, emissions=words)
         recognised = time.perf_counter()
         steps = [self.recognizer.steps(crop) for crop in crops] if words else None
@@ -291,14 +296,19 @@ def _page_lines(
         steps: time steps of each line; None: neither words nor characters are asked for.
     """
     kept = [index for index, text in enumerate(texts) if text.text]
-    boxes = _upright([polygons[index].points for index in kept], [texts[index] for index in kept])
+    boxes = _upright([polygons[index].to_read for index in kept], [texts[index] for index in kept])
     lines = []
     for row, members in enumerate(reading_order(boxes)):
         for index in (kept[member] for member in members):
-            text, points = texts[index], polygons[index].points
-            points = _half_turn(points) if text.turned else points
+            text, polygon = texts[index], polygons[index]
             line = ReadLine(
-                text.text, text.confidence, points, polygons[index].score, row, text.turned
+                text.text,
+                text.confidence,
+                _half_turn(polygon.to_read) if text.turned else polygon.to_read,
+                polygon.score,
+                row,
+                text.turned,
+                outline=polygon.points,
             )
             lines.append(line if steps is None else _with_parts(line, text.emissions, steps[index]))
     return lines

@@ -1,6 +1,7 @@
 """Probability map to text polygons: Differentiable Binarization (arXiv:1911.08947)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,12 +19,15 @@ class TextPolygon:
     """One text region.
 
     Attributes:
-        points: ``[4, 2]`` float32 (x, y) px of the source picture, clockwise from top-left.
+        points: its outline: ``[4, 2]`` float32 (x, y) px of the source picture, clockwise from
+            top-left.
         score: mean probability inside the shrunk region, in [0, 1].
+        to_read: the outline with the margin that it is to be cut out with, as ``points``.
     """
 
     points: Points
     score: float
+    to_read: Points
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def decode_polygons(
     mask = (prob_map > spec.threshold).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     height, width = source_size
+    size = np.array([width, height], dtype=np.float32)
     scale = np.array([width / prob_map.shape[1], height / prob_map.shape[0]], dtype=np.float32)
     polygons: list[TextPolygon] = []
     too_small = low_score = 0
@@ -78,15 +83,18 @@ def decode_polygons(
         if score < spec.min_score:
             low_score += 1
             continue
-        grow = side_a * side_b * spec.unclip_ratio / (2 * (side_a + side_b))
-        grown = (side_a + 2 * grow, side_b + 2 * grow)
-        if min(grown) < spec.min_side + _MIN_GROWN_SIDE_EXTRA:
+        reach = side_a * side_b / (2 * (side_a + side_b))  # area / perimeter
+        growth = reach * spec.unclip_ratio
+        if min(side_a, side_b) + 2 * growth < spec.min_side + _MIN_GROWN_SIDE_EXTRA:
             too_small += 1
             continue
-        points = np.asarray(cv2.boxPoints((center, grown, angle)), dtype=np.float32) * scale
-        points[:, 0] = points[:, 0].clip(0, width)
-        points[:, 1] = points[:, 1].clip(0, height)
-        polygons.append(TextPolygon(order_corners(points), score))
+        outline, to_read = (
+            cv2.boxPoints((center, (side_a + 2 * by, side_b + 2 * by), angle))
+            for by in (growth, growth + reach * spec.reading_margin)
+        )
+        polygons.append(
+            TextPolygon(_placed(outline, scale, size), score, _placed(to_read, scale, size))
+        )
     polygons.sort(key=lambda polygon: tuple(polygon.points.min(axis=0)[::-1]))
     return DetectedText(
         polygons,
@@ -94,6 +102,12 @@ def decode_polygons(
         low_score=low_score,
         over_limit=max(0, len(contours) - spec.max_candidates),
     )
+
+
+def _placed(corners: NDArray[Any], scale: NDArray[np.float32], size: NDArray[np.float32]) -> Points:
+    """Corners on the map as corners inside the picture, from its top left one on."""
+    inside = np.clip(corners * scale, 0, size)
+    return order_corners(np.asarray(inside, dtype=np.float32))
 
 
 def _mean_inside(prob_map: NDArray[np.float32], corners: Points) -> float:

@@ -74,7 +74,10 @@ def _maps_differ(spec: DetModelSpec, other: DetModelSpec) -> str | None:
         ]
         pairs = zip(before.polygons, after.polygons, strict=False)
         if counts[0] != counts[1] or not all(
-            np.array_equal(a.points, b.points) and a.score == b.score for a, b in pairs
+            np.array_equal(a.points, b.points)
+            and np.array_equal(a.to_read, b.to_read)
+            and a.score == b.score
+            for a, b in pairs
         ):
             return f"drawn map {number} gives other boxes"
     return None

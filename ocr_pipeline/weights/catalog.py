@@ -48,9 +48,12 @@ class Release:
         return tuple(a for a in (self.graph, self.tensors, self.dictionary) if a is not None)
 
 
-_V5_DECODE = DBDecodeSpec(threshold=0.3, min_score=0.6, unclip_ratio=1.5, max_candidates=1000)
+_V5_DECODE = DBDecodeSpec(
+    threshold=0.3, min_score=0.6, unclip_ratio=1.5, reading_margin=0.2, max_candidates=1000
+)
 
-# Thresholds: the post-processing values inside the released inference.yml files.
+# Thresholds: the post-processing values inside the released inference.yml files. Margins: measured,
+# see docs/export.md.
 RELEASES = {
     "ppocrv6_tiny_det": Release(
         _onnx(
@@ -67,7 +70,10 @@ RELEASES = {
             "d73e0058b7a8086bbd57f3d10b8bcd4ff95363f67e06e2762b5e814fe9c9410e",
         ),
         DetModelSpec(
-            size="small", decode=DBDecodeSpec(threshold=0.2, min_score=0.45, unclip_ratio=1.4)
+            size="small",
+            decode=DBDecodeSpec(
+                threshold=0.2, min_score=0.45, unclip_ratio=1.4, reading_margin=0.2
+            ),
         ),
     ),
     "ppocrv6_tiny_rec": Release(

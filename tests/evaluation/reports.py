@@ -74,7 +74,10 @@ def found_as(
     detections, pages = [], []
     for sample, boxes in zip(samples, found, strict=True):
         scored = [box if len(box) == 2 else (box, 0.9) for box in boxes]
-        polygons = [TextPolygon(np.array(corners(b), np.float32), s) for b, s in scored]
+        polygons = [
+            TextPolygon(points, score, points)
+            for points, score in ((np.array(corners(b), np.float32), s) for b, s in scored)
+        ]
         truths = [np.array(region.points) for region in sample.regions]
         ignore = [region.ignore for region in sample.regions]
         pages.append(compare_page([p.points for p in polygons], truths, ignore).score())

@@ -1,6 +1,7 @@
 """Scripted detectors and readers, then a real pair on pages drawn for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,7 +51,9 @@ class ScriptedDetector(Detector):
         self._found = found
 
     def detect(self, image: BGRImage) -> DetectedText:
-        return DetectedText([TextPolygon(points, 0.9) for points in self._found[image[0, 0, 0]]])
+        return DetectedText(
+            [TextPolygon(points, 0.9, points) for points in self._found[image[0, 0, 0]]]
+        )
 
 
 class ScriptedReader(OcrReader):
@@ -133,6 +136,19 @@ def test_a_line_is_right_where_it_stands_and_says_the_same() -> None:
 def test_a_text_may_be_read_twice_but_counts_once() -> None:
     report = evaluate_reading(ScriptedReader([("a", 0), ("a", 0.05)]), [page("0", "a")], picture)
     assert report.raw == RegionScore(1, 2, 1)
+
+
+def test_a_line_stands_where_its_outline_does() -> None:
+    class Generous(ScriptedReader):
+        def read(self, picture: object, limits: object = None) -> PageText:
+            page = super().read(picture, limits)
+            lines = [
+                replace(line, points=3 * line.points, outline=line.points) for line in page.lines
+            ]
+            return replace(page, lines=lines)
+
+    report = evaluate_reading(Generous([("a", 0), ("b", 1)]), [page("0", "a", "b")], picture)
+    assert report.raw == RegionScore(2, 2, 2)
 
 
 def test_regions_without_text_are_left_out_of_account() -> None:

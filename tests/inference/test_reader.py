@@ -18,6 +18,7 @@ from ocr_pipeline.fonts import find_font
 from ocr_pipeline.inference import OcrReader
 from ocr_pipeline.inference.reader import PageText, Picture
 from ocr_pipeline.ops.decode import BGRImage
+from ocr_pipeline.ops.geometry import Points, crop_line
 from ocr_pipeline.ops.golden import golden_pages
 from tests.conftest import ExportedPair
 
@@ -65,6 +66,32 @@ def test_picture_that_cannot_be_read_leaves_the_others_alone(reader: OcrReader) 
     assert lines_of(first) == lines_of(last)
     assert isinstance(fault, ImageError)
     assert "not a picture" in str(fault)
+
+
+def test_what_is_read_has_a_margin_and_its_outline_none(
+    reader: OcrReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = reader.detector.spec
+    decode = spec.decode.model_copy(update={"reading_margin": 0.5})
+    found = reader.detector.detect(golden_pages()[0]).polygons
+    cut_out = []
+
+    def cut(image: BGRImage, points: Points, *, min_height: int) -> BGRImage:
+        cut_out.append(points.tolist())
+        assert min_height == reader.recognizer.spec.image.height
+        return crop_line(image, points, min_height=min_height)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader.detector, "spec", spec.model_copy(update={"decode": decode}))
+        patch.setattr("ocr_pipeline.inference.reader.crop_line", cut)
+        lines = reader.read(golden_pages()[0]).lines
+    assert len(lines) == len(found) > 1
+    outlines = {str(polygon.points) for polygon in found}
+    for line in lines:
+        assert line.outline is not None
+        assert str(line.outline) in outlines
+        assert line.points.tolist() in cut_out
+        assert cv2.contourArea(line.points) > 1.1 * cv2.contourArea(line.outline)
 
 
 def test_no_picture_gives_no_text(reader: OcrReader) -> None:

@@ -76,6 +76,20 @@ def test_corners_are_those_of_the_grown_rectangle(rectangle: Rectangle, ratio: f
     assert (found.too_small, found.low_score, found.over_limit) == (0, 0, 0)
 
 
+def test_what_is_read_has_a_margin_about_the_outline() -> None:
+    rectangle = Rectangle(240, 160, 180, 24, degrees=17)
+    tiny = Rectangle(60, 60, 40, 3)  # grown without the margin it is too small
+    prob_map = drawn((rectangle, 0.9), (tiny, 0.9))
+    rule = DBDecodeSpec(unclip_ratio=0.5, reading_margin=1.5)
+    found = decoded(prob_map, rule)
+    (polygon,) = found.polygons
+    np.testing.assert_allclose(polygon.points, rectangle.grown_corners(0.5), atol=1.5)
+    np.testing.assert_allclose(polygon.to_read, rectangle.grown_corners(2.0), atol=1.5)
+    assert found.too_small == 1
+    (plain,) = decoded(prob_map, DBDecodeSpec(unclip_ratio=0.5)).polygons
+    np.testing.assert_array_equal(plain.to_read, plain.points)
+
+
 def test_growth_is_that_of_polygon_clipping() -> None:
     pyclipper = pytest.importorskip("pyclipper")
     rectangle = Rectangle(240, 160, 180, 24, degrees=17)

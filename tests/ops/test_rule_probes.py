@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
+from ocr_pipeline.config.image import DBDecodeSpec
 from ocr_pipeline.config.model import DetModelSpec, RecModelSpec
 from ocr_pipeline.ops.rule_probes import rules_differ
 
-DET = DetModelSpec(size="tiny")
+DET = DetModelSpec(size="tiny", decode=DBDecodeSpec(reading_margin=0.2))
 REC = RecModelSpec(size="tiny", classes=100)
 RULES = {"det": (DET, ("image", "decode")), "rec": (REC, ("image",))}
 

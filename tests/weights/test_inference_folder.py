@@ -60,7 +60,9 @@ def test_a_v5_detector_takes_its_thresholds_from_the_rules(
     assert text.count("box_thresh: 0.6") == 1
     rules.write_text(text.replace("box_thresh: 0.6", "box_thresh: 0.55"), encoding="utf-8")
     model = load_inference_model(folder)
-    decode = DBDecodeSpec(threshold=0.3, min_score=0.55, unclip_ratio=1.5, max_candidates=1000)
+    decode = DBDecodeSpec(
+        threshold=0.3, min_score=0.55, unclip_ratio=1.5, reading_margin=0.2, max_candidates=1000
+    )
     assert model.spec == DetModelSpec(family="ppocrv5", size="mobile", decode=decode)
     assert model.charset is None
     check_same_weights(model, load_released("ppocrv5_mobile_det"))

@@ -96,6 +96,8 @@ DetCard load_det_card(const std::string& folder) {
     card.decode.threshold = real(decode, "threshold");
     card.decode.min_score = real(decode, "min_score");
     card.decode.unclip_ratio = real(decode, "unclip_ratio");
+    const bool has_margin = decode.has("reading_margin");
+    card.decode.reading_margin = has_margin ? real(decode, "reading_margin") : 0.0f;
     card.decode.min_side = real(decode, "min_side");
     card.decode.max_candidates = whole(decode, "max_candidates");
     return card;

@@ -22,6 +22,7 @@ struct DetDecode {
   float threshold;
   float min_score;
   float unclip_ratio;
+  float reading_margin;  // added to unclip_ratio; 0 in cards that do not name it
   float min_side;  // px of the map
   int max_candidates;
 };

@@ -127,9 +127,12 @@ std::vector<Region> decode_regions(const cv::Mat& probabilities, const cv::Size&
     region.score = mean_inside(probabilities, corners_of(box));
     if (region.score < rule.min_score) continue;
     // Grown by a fixed distance with round corners, its smallest rectangle grows on each side.
-    const float grow = a * b * rule.unclip_ratio / (2 * (a + b));
-    box.size = cv::Size2f(a + 2 * grow, b + 2 * grow);
-    if (std::min(box.size.width, box.size.height) < rule.min_side + kGrownSideExtra) continue;
+    // In double, as Python computes: crops are rounded up to whole pixels.
+    const double reach = static_cast<double>(a) * b / (2 * (static_cast<double>(a) + b));
+    const double growth = reach * rule.unclip_ratio;
+    if (std::min(a, b) + 2 * growth < rule.min_side + kGrownSideExtra) continue;
+    const double by = growth + reach * rule.reading_margin;
+    box.size = cv::Size2f(static_cast<float>(a + 2 * by), static_cast<float>(b + 2 * by));
     region.points = corners_of(box);
     for (cv::Point2f& point : region.points) {
       point.x = std::max(0.0f, std::min(point.x * scale_x, static_cast<float>(size.width)));

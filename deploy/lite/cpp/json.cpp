@@ -182,6 +182,8 @@ const std::vector<Json>& Json::items() const {
   return items_;
 }
 
+bool Json::has(const std::string& key) const { return members_.count(key) > 0; }
+
 const Json& Json::at(const std::string& key) const {
   const auto found = members_.find(key);
   if (found == members_.end()) throw std::runtime_error("no key " + key);

@@ -16,6 +16,7 @@ class Json {
   const std::string& text() const;
   const std::vector<Json>& items() const;
   const Json& at(const std::string& key) const;
+  bool has(const std::string& key) const;
 
  private:
   friend class JsonParser;

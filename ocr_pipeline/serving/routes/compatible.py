@@ -123,7 +123,7 @@ def _served(pool: WorkerPool) -> TextDetParams:
         max_side_limit=spec.image.max_side,
         thresh=spec.decode.threshold,
         box_thresh=spec.decode.min_score,
-        unclip_ratio=spec.decode.unclip_ratio,
+        unclip_ratio=round(spec.decode.unclip_ratio + spec.decode.reading_margin, 3),
     )
 
 
