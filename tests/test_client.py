@@ -136,7 +136,7 @@ def test_left_stream_leaves_the_client_usable(client: OcrClient) -> None:
 
 def test_cut_lines_are_read_in_order(client: OcrClient, reader: OcrReader) -> None:
     page = golden_pages()[0]
-    crops = [crop_line(page, line.points, min_height=48) for line in reader.read(page).lines]
+    crops = [crop_line(page, line.points) for line in reader.read(page).lines]
     read = client.recognize([*map(png, crops), b"no picture"])
     texts = reader.recognizer.recognize(crops)
     assert read[:-1] == [CutLine(t.text, round(t.confidence, 4), t.turned) for t in texts]

@@ -103,6 +103,9 @@ class ServeConfig(Config):
     timeout_s: PositiveFloat = 60.0
     """A page, or the lines of a request, that waited and was read for longer is answered 504,
     seconds; a file of many pages may take longer as a whole."""
+    drain_timeout_s: PositiveFloat | None = None
+    """What is in work when the service is told to stop is cut off after so long, seconds; None:
+    ``timeout_s`` and 5 more, which a file of many pages may exceed."""
     access: AccessConfig = AccessConfig()
     """Who may ask, and how often."""
     patience: PatienceConfig = PatienceConfig()

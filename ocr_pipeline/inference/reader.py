@@ -68,8 +68,7 @@ class ReadLine:
         text: what it says; never empty.
         confidence: mean probability of its characters, in [0, 1].
         points: ``[4, 2]`` float32 (x, y) px of the picture, clockwise from top-left; on a turned
-            line from bottom-right, where its text begins. ``crop_line`` of them, at least as
-            high as the recognizer reads, is what was read.
+            line from bottom-right, where its text begins. ``crop_line`` of them is what was read.
         score: how sure the detector is, in [0, 1].
         row: number of its row on the page, from 0.
         turned: the line stands upside-down in the picture.
@@ -208,8 +207,7 @@ class OcrReader:
         decoded = time.perf_counter()
         found = self.detector.detect(image)
         detected = time.perf_counter()
-        height = self.recognizer.spec.image.height
-        crops = [crop_line(image, p.to_read, min_height=height) for p in found.polygons]
+        crops = [crop_line(image, polygon.to_read) for polygon in found.polygons]
         texts = self.recognizer.recognize(crops, emissions=words)
         recognised = time.perf_counter()
         steps = [self.recognizer.steps(crop) for crop in crops] if words else None

@@ -14,8 +14,6 @@ Points = NDArray[np.float32]
 
 _VERTICAL_RATIO = 1.5
 """A crop at least this much taller than wide is turned: a vertical line (PP-OCR's rule)."""
-_MOST_ENLARGED = 8192
-"""No line is enlarged to more than this, px: longer ones are squeezed by the recognizer anyway."""
 _MIN_COLUMN_LINES = 5
 """A column has at least so many lines."""
 _MAX_CROSSING = 0.2
@@ -36,20 +34,18 @@ def order_corners(points: Points) -> Points:
     return np.array([left[0], right[0], right[1], left[1]], dtype=np.float32)
 
 
-def crop_line(image: BGRImage, points: Points, *, min_height: int = 1) -> BGRImage:
+def crop_line(image: BGRImage, points: Points) -> BGRImage:
     """Cut a quadrilateral out of a picture and straighten it.
 
     Args:
         image: ``[H, W, 3]`` uint8 BGR.
         points: four corners inside the picture.
-        min_height: lower lines are enlarged to it, px, in the same pass: what is interpolated
-            once is sharper than what is cut out first and enlarged then.
 
     Returns:
         ``[h, w, 3]`` uint8 BGR, at least 1 px a side; a crop much taller than wide is turned by 90
         degrees counter-clockwise.
     """
-    width, height = _enlarged(*_crop_size(points), min_height, vertical=is_vertical(points))
+    width, height = _crop_size(points)
     transform = cv2.getPerspectiveTransform(points, _frame(width, height))
     crop = cv2.warpPerspective(
         image,
@@ -98,15 +94,6 @@ def _crop_size(points: Points) -> tuple[int, int]:
     width = max(1, ceil(max(_distance(points, 0, 1), _distance(points, 3, 2))))
     height = max(1, ceil(max(_distance(points, 0, 3), _distance(points, 1, 2))))
     return width, height
-
-
-def _enlarged(width: int, height: int, least: int, *, vertical: bool) -> tuple[int, int]:
-    """(width, height) of a line before it is turned, at least ``least`` px high after it, px."""
-    line_height, length = (width, height) if vertical else (height, width)
-    if line_height >= least or length * least > line_height * _MOST_ENLARGED:
-        return width, height
-    length = ceil(length * least / line_height)
-    return (least, length) if vertical else (length, least)
 
 
 def _frame(width: int, height: int) -> Points:

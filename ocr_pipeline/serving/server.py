@@ -22,7 +22,7 @@ from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ConfigError
 from ocr_pipeline.serving.metrics import Refusal
 
-_SHUTDOWN_MARGIN_S = 5
+_DRAIN_MORE_S = 5
 _LINGER_S, _LINGER_MOST_S = 2.0, 30.0
 """After an answer that came early the rest of the body is read until it pauses for so long, and so
 long in all: closed before, what is still on its way would reset the connection and the answer."""
@@ -78,7 +78,7 @@ def uvicorn_config(app: ASGIApp, config: ServeConfig, refused: Refused) -> uvico
         proxy_headers=False,  # the application has its own list of whom it believes
         timeout_keep_alive=patience.idle_timeout_s,
         # A client that never ends its upload may not keep the process alive.
-        timeout_graceful_shutdown=ceil(config.timeout_s) + _SHUTDOWN_MARGIN_S,
+        timeout_graceful_shutdown=ceil(config.drain_timeout_s or config.timeout_s + _DRAIN_MORE_S),
     )
 
 

@@ -76,10 +76,9 @@ def test_what_is_read_has_a_margin_and_its_outline_none(
     found = reader.detector.detect(golden_pages()[0]).polygons
     cut_out = []
 
-    def cut(image: BGRImage, points: Points, *, min_height: int) -> BGRImage:
+    def cut(image: BGRImage, points: Points) -> BGRImage:
         cut_out.append(points.tolist())
-        assert min_height == reader.recognizer.spec.image.height
-        return crop_line(image, points, min_height=min_height)
+        return crop_line(image, points)
 
     with monkeypatch.context() as patch:
         patch.setattr(reader.detector, "spec", spec.model_copy(update={"decode": decode}))

@@ -1,7 +1,6 @@
 from itertools import permutations
 from math import cos, radians, sin
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -101,38 +100,6 @@ def test_crop_is_turned_from_one_and_a_half_times_as_tall_as_wide(
 ) -> None:
     page = np.zeros((100, 100, 3), np.uint8)
     assert crop_line(page, box(5, 5, 40, height)).shape[:2] == shape
-
-
-@pytest.mark.parametrize(
-    ("size", "shape"),
-    [
-        ((101, 20), (48, 243, 3)),  # 242.4 px
-        ((20, 101), (48, 243, 3)),  # turned
-        ((101, 48), (48, 101, 3)),
-        ((101, 60), (60, 101, 3)),
-        ((171, 1), (1, 171, 3)),  # would be 8,208 px long
-    ],
-)
-def test_low_lines_are_enlarged(size: tuple[int, int], shape: tuple[int, ...]) -> None:
-    page = np.zeros((200, 200, 3), np.uint8)
-    assert crop_line(page, box(5, 5, *size), min_height=48).shape == shape
-
-
-def steepness(line: NDArray[np.uint8]) -> float:
-    """Mean step from a pixel to its neighbour."""
-    return float(np.abs(np.diff(line.astype(float), axis=1)).mean())
-
-
-def test_a_line_enlarged_while_it_is_cut_out_is_as_sharp_as_can_be() -> None:
-    fine = np.full((480, 1920), 230, np.uint8)
-    cv2.putText(fine, "Sharp 0289", (60, 330), cv2.FONT_HERSHEY_SIMPLEX, 9, (20,), 24, cv2.LINE_AA)
-    low = cv2.resize(fine, (96, 24), interpolation=cv2.INTER_AREA)
-    page = np.asarray(cv2.cvtColor(low, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
-    corners = box(0.4, 0, 95.2, 24)  # as they come: not on whole pixels
-    wanted = steepness(cv2.resize(fine, (192, 48), interpolation=cv2.INTER_AREA))
-    once = steepness(crop_line(page, corners, min_height=48)[:, :, 0])
-    twice = steepness(cv2.resize(crop_line(page, corners), (192, 48))[:, :, 0])
-    assert abs(once - wanted) < 0.6 * abs(twice - wanted)
 
 
 def test_crop_of_a_point_has_one_pixel() -> None:

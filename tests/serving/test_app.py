@@ -616,7 +616,7 @@ def test_batch_answers_page_by_page_and_a_bad_file_sinks_no_other(service: Servi
 
 def test_lines_are_read_as_they_are(service: Service, reader: OcrReader) -> None:
     found = reader.read(page())
-    crops = [crop_line(page(), line.points, min_height=48) for line in found.lines]
+    crops = [crop_line(page(), line.points) for line in found.lines]
     files = [("files", (f"{n}.png", png(crop))) for n, crop in enumerate(crops)]
     files.insert(1, ("files", ("bad.png", b"bad")))
     answer = service.run(service.client.post("/v1/recognize", files=files))

@@ -246,6 +246,13 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off() -> None:
         service.wait(lambda: service.connections() == 0)
 
 
+@pytest.mark.parametrize(("changes", "wanted"), [({}, 65), ({"drain_timeout_s": 900.5}, 901)])
+def test_work_has_as_long_to_end_as_was_said(changes: dict[str, float], wanted: int) -> None:
+    config = ServeConfig.model_validate({"timeout_s": 60, **changes})
+    made = uvicorn_config(guarded(config), config, print)
+    assert made.timeout_graceful_shutdown == wanted
+
+
 def test_answers_do_not_say_which_server_it_is() -> None:
     with running() as service, service.connect() as connection:
         connection.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

@@ -47,8 +47,7 @@ void run(const Options& options) {
   ocr::Detector detector(options.paths[0], options.threads, options.half);
   ocr::Recognizer recognizer(options.paths[1], options.threads, options.half);
   for (const ocr::Region& region : detector.detect(picture)) {
-    const cv::Mat crop = ocr::crop_line(picture, region, recognizer.height());
-    const ocr::Line line = recognizer.recognize(crop);
+    const ocr::Line line = recognizer.recognize(ocr::crop_line(picture, region));
     if (!line.text.empty())
       std::printf("%.3f\t%.0f,%.0f\t%s\n", line.confidence, region.points[0].x, region.points[0].y,
                   line.text.c_str());

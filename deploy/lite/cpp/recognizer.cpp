@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <opencv2/imgproc.hpp>
 #include <stdexcept>
 
@@ -11,7 +10,6 @@ namespace ocr {
 namespace {
 
 const float kVerticalRatio = 1.5f;
-const int kMostEnlarged = 8192;  // px
 
 double distance(const cv::Point2f& a, const cv::Point2f& b) {
   return std::hypot(static_cast<double>(a.x - b.x), static_cast<double>(a.y - b.y));
@@ -33,25 +31,17 @@ Line Recognizer::recognize(const cv::Mat& line) {
   return decode_line(network_.run(rec_input(line, card_.image)), card_.charset);
 }
 
-cv::Mat crop_line(const cv::Mat& picture, const Region& region, int min_height) {
+cv::Mat crop_line(const cv::Mat& picture, const Region& region) {
   const std::array<cv::Point2f, 4>& p = region.points;
-  int width = whole_side(distance(p[0], p[1]), distance(p[3], p[2]));
-  int height = whole_side(distance(p[0], p[3]), distance(p[1], p[2]));
-  const bool vertical = height >= kVerticalRatio * width;
-  int& line_height = vertical ? width : height;
-  int& length = vertical ? height : width;
-  const std::int64_t enlarged = static_cast<std::int64_t>(length) * min_height;
-  if (line_height < min_height && enlarged <= static_cast<std::int64_t>(line_height) * kMostEnlarged) {
-    length = static_cast<int>((enlarged + line_height - 1) / line_height);
-    line_height = min_height;
-  }
+  const int width = whole_side(distance(p[0], p[1]), distance(p[3], p[2]));
+  const int height = whole_side(distance(p[0], p[3]), distance(p[1], p[2]));
   const float w = static_cast<float>(width), h = static_cast<float>(height);
   const std::array<cv::Point2f, 4> frame = {
       {cv::Point2f(0, 0), cv::Point2f(w, 0), cv::Point2f(w, h), cv::Point2f(0, h)}};
   cv::Mat crop;
   cv::warpPerspective(picture, crop, cv::getPerspectiveTransform(p.data(), frame.data()),
                       cv::Size(width, height), cv::INTER_CUBIC, cv::BORDER_REPLICATE);
-  if (vertical) cv::rotate(crop, crop, cv::ROTATE_90_COUNTERCLOCKWISE);
+  if (h >= kVerticalRatio * w) cv::rotate(crop, crop, cv::ROTATE_90_COUNTERCLOCKWISE);
   return crop;
 }
 

@@ -23,17 +23,14 @@ class Recognizer {
   // line: [h, w, 3] uint8 BGR, level.
   Line recognize(const cv::Mat& line);
 
-  // Of the lines that the network reads, px.
-  int height() const { return card_.image.height; }
-
  private:
   RecCard card_;
   Network network_;
 };
 
 // Cut a region out of a picture and straighten it; one much taller than wide is turned by 90
-// degrees counter-clockwise. Lower lines are enlarged to min_height, px, in the same pass.
-cv::Mat crop_line(const cv::Mat& picture, const Region& region, int min_height);
+// degrees counter-clockwise.
+cv::Mat crop_line(const cv::Mat& picture, const Region& region);
 
 // [1, 3, height, bucket], as the recognizer is fed.
 Array rec_input(const cv::Mat& line, const RecImage& rule);
