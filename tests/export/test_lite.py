@@ -320,9 +320,9 @@ def write_ppm(path: Path, picture: np.ndarray) -> Path:
     return path
 
 
-# The same corners are cut out a little differently by OpenCV 4.6, as the example has it here, and by
-# 5.0, as Python has it: pixels by up to 4 of 255, and the confidence of what is read on them by
-# 0.008; on what lies at the outlines themselves it shows less.
+# The same corners are cut out a little differently by OpenCV 4.6, which the example has here, and
+# by Python's 5.0: pixels by up to 4 of 255, the confidence of what is read on them by up to 0.008.
+# At the outlines themselves it shows less.
 @pytest.mark.slow
 @pytest.mark.parametrize(("margin", "apart"), [(0.0, 2e-3), (0.3, 1e-2)])
 def test_the_c_example_reads_what_python_reads(
