@@ -22,8 +22,10 @@ class EngineConfig(Config):
     """Where the network runs."""
     threads: PositiveInt = 2
     """CPU threads of one engine."""
-    rec_batch: PositiveInt = 8
-    """Text lines of one width that are recognised together, at most."""
+    rec_batch: PositiveInt = 4
+    """Text lines of the narrowest width that are recognised together, at most; fewer of wider ones.
+    More is slower on a CPU (pages of long lines: 8 by a twentieth, since what a batch needs no
+    longer fits its caches); set more on a GPU."""
     skip_blank: bool = True
     """Leave out the blank borders of a page when text is looked for. Off: paper is looked at, too;
     what is found near borders, and how sure it is, changes a little."""

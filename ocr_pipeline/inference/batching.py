@@ -32,12 +32,12 @@ class Batcher(Generic[InputT, ResultT]):
 
     Nothing waits for a batch to fill: whatever has come by the time that a lane is free goes
     together. The lines of the call that came first are taken first, the dearest width of them
-    before the others, so that the lanes end at about the same time; lines of later calls fill the
-    batch up.
+    before the others, and no batch is dearer than a lane's share of all that waits, so that the
+    lanes end at about the same time; lines of later calls fill the batch up.
 
     Args:
         lanes: batches that are computed at the same time.
-        most: lines of a width that go together, at least 1.
+        most: lines of a width, which is at least 1, that go together; at least 1.
         compute: gives a result for each line of a batch, in order.
 
     Attributes:
@@ -56,7 +56,8 @@ class Batcher(Generic[InputT, ResultT]):
         self._calls = count()
         self._lock = threading.Lock()
         self._waiting: dict[int, deque[_Item[InputT, ResultT]]] = {}
-        self._lanes = ThreadPoolExecutor(lanes, "batch")
+        self._lanes = lanes
+        self._threads = ThreadPoolExecutor(lanes, "batch")
 
     def compute(self, lines: Sequence[tuple[int, InputT]]) -> list[ResultT]:
         """Compute lines, each given with its width; one result per line, in order.
@@ -66,21 +67,19 @@ class Batcher(Generic[InputT, ResultT]):
         """
         call = next(self._calls)
         items = [_Item[InputT, ResultT](call, content) for _, content in lines]
-        counts: dict[int, int] = {}
         with self._lock:
             for (width, _), item in zip(lines, items, strict=True):
                 self._waiting.setdefault(width, deque()).append(item)
-                counts[width] = counts.get(width, 0) + 1
-        # Enough for these lines alone; where they go with others, the rest finds nothing to do.
-        for width, lines_of_width in counts.items():
-            for _ in range(0, lines_of_width, self._most(width)):
-                self._lanes.submit(self._compute_batch)
+        for _ in range(min(self._lanes, len(lines))):
+            self._threads.submit(self._compute_waiting)
         return [item.result.result() for item in items]
 
-    def _compute_batch(self) -> None:
-        batch, most = self._take()
-        if not batch:
-            return
+    def _compute_waiting(self) -> None:
+        """Compute batch after batch until no line waits."""
+        while (taken := self._take())[0]:
+            self._compute_batch(*taken)
+
+    def _compute_batch(self, batch: "Sequence[_Item[InputT, ResultT]]", most: int) -> None:
         if self.on_batch is not None:
             self.on_batch(len(batch), most)
         try:
@@ -99,7 +98,9 @@ class Batcher(Generic[InputT, ResultT]):
                 return [], 0
             width = min(self._waiting, key=self._rank)
             line, most = self._waiting[width], self._most(width)
-            batch = [line.popleft() for _ in range(min(len(line), most))]
+            cost = sum(each * len(waiting) for each, waiting in self._waiting.items())
+            share = max(1, cost // (self._lanes * width))
+            batch = [line.popleft() for _ in range(min(len(line), most, share))]
             if not line:
                 del self._waiting[width]
             return batch, most
