@@ -14,7 +14,7 @@ from ocr_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from ocr_pipeline.benchmarks.mixed_precision import PrecisionResult
-    from ocr_pipeline.benchmarks.statistics import Ratio
+    from ocr_pipeline.benchmarks.statistics import Estimate
     from ocr_pipeline.benchmarks.train_step import SideResult
 
 app = typer.Typer(help="Speed against other code, side by side.", no_args_is_help=True)
@@ -315,7 +315,7 @@ def _table(results: "Sequence[SideResult]") -> Table:
     return table
 
 
-def _shown(ratio: "Ratio | None") -> str:
+def _shown(ratio: "Estimate | None") -> str:
     return "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 

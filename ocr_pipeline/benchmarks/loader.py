@@ -30,7 +30,7 @@ from ocr_pipeline.benchmarks.environments import REQUIREMENTS, peer_python
 from ocr_pipeline.benchmarks.interleave import Side, Step, take_turns
 from ocr_pipeline.benchmarks.pausing import paused
 from ocr_pipeline.benchmarks.ppocr import PPOCR, ppocr_folder
-from ocr_pipeline.benchmarks.statistics import Ratio, median_ratio
+from ocr_pipeline.benchmarks.statistics import Estimate, median_ratio
 from ocr_pipeline.config.sources import SourceConfig, StorageConfig
 from ocr_pipeline.errors import ConfigError, DataError, ImageError
 from ocr_pipeline.ops.charset import Charset
@@ -123,8 +123,8 @@ class LoaderResult(NamedTuple):
     samples_per_s: float
     cpu_ms_per_sample: float
     shapes: list[list[int]]
-    speedup: Ratio | None
-    cpu_ratio: Ratio | None
+    speedup: Estimate | None
+    cpu_ratio: Estimate | None
 
 
 class _Setting(NamedTuple):
@@ -212,7 +212,7 @@ def results(
     return found
 
 
-def _cpu_ratio(theirs: Sequence[Step], ours: Sequence[Step]) -> Ratio | None:
+def _cpu_ratio(theirs: Sequence[Step], ours: Sequence[Step]) -> Estimate | None:
     """None where a step was too short for the clock of CPU time, which counts in ticks of 10 ms."""
     first, second = _cpu(theirs), _cpu(ours)
     return median_ratio(first, second) if min(*first, *second) > 0 else None

@@ -33,7 +33,7 @@ from ocr_pipeline.artifacts.packs import (
     close_shards,
     read_packed,
 )
-from ocr_pipeline.benchmarks.statistics import Ratio, median_ratio
+from ocr_pipeline.benchmarks.statistics import Estimate, median_ratio
 from ocr_pipeline.config.sources import StorageConfig
 from ocr_pipeline.errors import ConfigError, DataError
 from ocr_pipeline.storage import Root, open_root
@@ -265,7 +265,7 @@ class FormatFigures:
     disk_mb: float
     memory_mb: float
     seconds: dict[Metric, list[float]]
-    ratios: dict[Metric, Ratio] = field(default_factory=dict)
+    ratios: dict[Metric, Estimate] = field(default_factory=dict)
     requests: dict[Metric, float] = field(default_factory=dict)
     bytes_read: dict[Metric, float] = field(default_factory=dict)
 
@@ -395,7 +395,7 @@ def run_packs(
 
 def _ratios(
     seconds: dict[Metric, list[float]], base: dict[Metric, list[float]]
-) -> dict[Metric, Ratio]:
+) -> dict[Metric, Estimate]:
     return {name: median_ratio(own, base[name]) for name, own in seconds.items() if name in base}
 
 

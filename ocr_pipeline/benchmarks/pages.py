@@ -27,7 +27,11 @@ from ocr_pipeline.benchmarks.pages_profile import NAMES
 from ocr_pipeline.benchmarks.pausing import paused
 from ocr_pipeline.benchmarks.peers import DET_RULES, SIZES, Peer, Size, find_peers, peer_models
 from ocr_pipeline.benchmarks.reading import MEMORY
-from ocr_pipeline.benchmarks.statistics import Ratio, median_of_ratios
+from ocr_pipeline.benchmarks.statistics import (
+    Estimate,
+    difference_of_rates,
+    median_of_ratios,
+)
 from ocr_pipeline.errors import ConfigError, DataError
 from ocr_pipeline.evaluation.pages import (
     PICTURE_SUFFIXES,
@@ -141,6 +145,8 @@ class SideResult(NamedTuple):
         cpu_milliseconds: the same of CPU time.
         ratio: time of this side as a multiple of the first one's; None for the first.
         cer: edits in percent of the truth's characters; lines are compared where they lie.
+        cer_more: by how many percentage points ``cer`` is above that of the first side; None for
+            the first, and where pages hold no text.
         cer_in_order: the same of whole pages in the order in which lines were given.
         lines, characters: read in all.
         first_start_s, start_s, peak_mb: see :class:`Readings`.
@@ -149,8 +155,9 @@ class SideResult(NamedTuple):
     name: str
     milliseconds: float
     cpu_milliseconds: float
-    ratio: Ratio | None
+    ratio: Estimate | None
     cer: float
+    cer_more: Estimate | None
     cer_in_order: float
     lines: int
     characters: int
@@ -337,8 +344,9 @@ def results(pages: Sequence[Page], readings: dict[str, Readings]) -> list[SideRe
     """Put the figures of all sides together."""
     first = next(iter(readings.values()))
     found = []
+    scores_of_first = _scores(pages, first)
     for name, side in readings.items():
-        scores = [score(page, lines) for page, lines in zip(pages, side.lines, strict=True)]
+        scores = _scores(pages, side)
         characters = max(1, sum(s.characters for s in scores))
         found.append(
             SideResult(
@@ -347,6 +355,7 @@ def results(pages: Sequence[Page], readings: dict[str, Readings]) -> list[SideRe
                 cpu_milliseconds=_page_ms(side.cpu_seconds),
                 ratio=None if side is first else median_of_ratios(side.seconds, first.seconds),
                 cer=100 * sum(s.edits for s in scores) / characters,
+                cer_more=None if side is first else _cer_more(scores, scores_of_first),
                 cer_in_order=100 * sum(s.edits_in_order for s in scores) / characters,
                 lines=sum(len(lines) for lines in side.lines),
                 characters=sum(
@@ -358,6 +367,19 @@ def results(pages: Sequence[Page], readings: dict[str, Readings]) -> list[SideRe
             )
         )
     return found
+
+
+def _scores(pages: Sequence[Page], side: Readings) -> list[PageScore]:
+    return [score(page, lines) for page, lines in zip(pages, side.lines, strict=True)]
+
+
+def _cer_more(scores: Sequence[PageScore], first: Sequence[PageScore]) -> Estimate | None:
+    """Percentage points above the first side."""
+    sizes = [s.characters for s in scores]
+    if not any(sizes):
+        return None
+    more = difference_of_rates([s.edits for s in scores], [s.edits for s in first], sizes)
+    return Estimate(*(100 * value for value in more))
 
 
 def score(page: Page, lines: Sequence[Any]) -> PageScore:

@@ -27,12 +27,12 @@ def as_markdown(report: PagesReport) -> str:
 
 def _sides(sides: Sequence[SideResult]) -> str:
     columns = (
-        "side", "ms a page", "CPU ms", "times the first (95 %)", "CER %", "lines", "characters",
-        "start s", "again s", "peak MB",
+        "side", "ms a page", "CPU ms", "times the first (95 %)", "CER %", "above the first (95 %)",
+        "lines", "characters", "start s", "again s", "peak MB",
     )  # fmt: skip
     rows = []
     for side in sides:
-        ratio = side.ratio
+        ratio, more = side.ratio, side.cer_more
         rows.append(
             (
                 side.name,
@@ -40,6 +40,7 @@ def _sides(sides: Sequence[SideResult]) -> str:
                 f"{side.cpu_milliseconds:,.0f}",
                 "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
                 f"{side.cer:.3f}",
+                "" if more is None else f"{more.value:+.3f} ({more.low:+.3f} to {more.high:+.3f})",
                 f"{side.lines:,}",
                 f"{side.characters:,}",
                 f"{side.first_start_s:.2f}",
@@ -71,7 +72,8 @@ def summary(report: PagesReport) -> dict[str, Any]:
     """The figures as one JSON object.
 
     ``ratio``: time of each other side as a multiple of the first one's, median over pictures, with
-    its 95 % interval in ``ratio_interval``. ``cer``: percent. ``ms``, ``cpu_ms``: a page.
+    its 95 % interval in ``ratio_interval``. ``cer``: percent; ``cer_above``: points above the first
+    side, and the 95 % interval. ``ms``, ``cpu_ms``: a page.
     ``above_networks``: what a page of ours takes above its networks alone, as a share of them.
     """
     sides = report.sides
@@ -88,6 +90,11 @@ def summary(report: PagesReport) -> dict[str, Any]:
             if s.ratio is not None
         },
         "cer": {s.name: round(s.cer, 4) for s in sides},
+        "cer_above": {
+            s.name: [round(value, 4) for value in s.cer_more]
+            for s in sides
+            if s.cer_more is not None
+        },
         "cer_in_order": {s.name: round(s.cer_in_order, 4) for s in sides},
         "peak_mb": {s.name: round(s.peak_mb) for s in sides},
         "ms": {s.name: round(s.milliseconds, 1) for s in sides},

@@ -1,4 +1,4 @@
-"""Two sides that took turns: medians, ratios, and how sure a ratio is."""
+"""Two sides that took turns: medians, ratios, faults, and how sure these are."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,15 +8,15 @@ import numpy as np
 _DRAWS = 4000
 
 
-class Ratio(NamedTuple):
-    """A ratio of medians with its 95 % bootstrap interval."""
+class Estimate(NamedTuple):
+    """A figure with its 95 % bootstrap interval."""
 
     value: float
     low: float
     high: float
 
 
-def median_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> Ratio:
+def median_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0) -> Estimate:
     """Return median(ours) / median(theirs).
 
     Rounds are drawn as pairs: what slowed the machine down slowed both sides of a round.
@@ -40,12 +40,12 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 
     medians = np.median(pairs[:, drawn], axis=2)  # [2, draws]
     low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
     value = np.median(pairs[0]) / np.median(pairs[1])
-    return Ratio(float(value), float(low), float(high))
+    return Estimate(float(value), float(low), float(high))
 
 
 def median_of_ratios(
     theirs: Sequence[Sequence[float]], ours: Sequence[Sequence[float]], *, seed: int = 0
-) -> Ratio:
+) -> Estimate:
     """Return the median over pictures of theirs / ours, each the median of its rounds.
 
     Every picture counts the same, however long it takes. The interval is that of other pictures of
@@ -69,4 +69,33 @@ def median_of_ratios(
     )
     drawn = np.random.default_rng(seed).integers(len(ratios), size=(_DRAWS, len(ratios)))
     low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
-    return Ratio(float(np.median(ratios)), float(low), float(high))
+    return Estimate(float(np.median(ratios)), float(low), float(high))
+
+
+def difference_of_rates(
+    theirs: Sequence[int], ours: Sequence[int], sizes: Sequence[int], *, seed: int = 0
+) -> Estimate:
+    """Return how many more faults they make than we, as a share of all that could be wrong.
+
+    The interval is that of other pictures of the same kind: pictures are drawn, with both sides'
+    faults. Where it holds 0, these pictures do not say who makes fewer.
+
+    Args:
+        theirs: faults by picture.
+        ours: the same pictures.
+        sizes: what could be wrong in each of them.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: not one value of each kind for every picture, or nothing could be wrong.
+    """
+    if not len(theirs) == len(ours) == len(sizes) or sum(sizes) == 0:
+        raise ValueError(
+            f"faults in {len(theirs)} and {len(ours)} pictures, {len(sizes)} sizes of "
+            f"{sum(sizes)} in all; needed: the same pictures, with something to read"
+        )
+    more, size = np.array(theirs) - np.array(ours), np.array(sizes)
+    drawn = np.random.default_rng(seed).integers(len(size), size=(_DRAWS, len(size)))
+    rates = more[drawn].sum(axis=1) / np.maximum(size[drawn].sum(axis=1), 1)
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return Estimate(float(more.sum() / size.sum()), float(low), float(high))

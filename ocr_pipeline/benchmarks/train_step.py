@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ocr_pipeline.benchmarks.interleave import Side, Step, take_turns
 from ocr_pipeline.benchmarks.ppocr import ppocr_folder
-from ocr_pipeline.benchmarks.statistics import Ratio, median_ratio
+from ocr_pipeline.benchmarks.statistics import Estimate, median_ratio
 from ocr_pipeline.errors import ConfigError
 
 FORMS = ("calibrated", "multi_branch")
@@ -81,8 +81,8 @@ class SideResult(NamedTuple):
     cpu_seconds: float
     parameters: int
     last_loss: float
-    against_ppocr: Ratio | None
-    against_tuned: Ratio | None
+    against_ppocr: Estimate | None
+    against_tuned: Estimate | None
 
 
 def run_train_step(
@@ -138,7 +138,7 @@ def _command(plan: TrainStepPlan, what: str, settings: str) -> list[str]:
     return [*worker, settings, plan.network, str(plan.batch), str(plan.width)]
 
 
-def _ratio(steps: dict[str, list[Step]], name: str, other: str) -> Ratio | None:
+def _ratio(steps: dict[str, list[Step]], name: str, other: str) -> Estimate | None:
     if other not in steps or name == other:
         return None
     return median_ratio(_seconds(steps[name]), _seconds(steps[other]))

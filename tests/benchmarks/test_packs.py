@@ -15,7 +15,7 @@ from ocr_pipeline.benchmarks.packs import (
     PacksReport,
     run_packs,
 )
-from ocr_pipeline.benchmarks.statistics import Ratio
+from ocr_pipeline.benchmarks.statistics import Estimate
 from ocr_pipeline.errors import ConfigError, DataError
 
 ALWAYS = ("tar", "files")
@@ -120,7 +120,7 @@ def test_table_and_json_tell_the_figures() -> None:
         disk_mb=3.0,
         memory_mb=70.0,
         seconds={m: [1e-5, 2e-3, 2.5e-5] for m in LOCAL_METRICS + S3_METRICS},
-        ratios={"write": Ratio(5.0, 4.0, 6.0)},
+        ratios={"write": Estimate(5.0, 4.0, 6.0)},
         requests=dict.fromkeys(S3_METRICS, 1.0),
         bytes_read=dict.fromkeys(S3_METRICS, 61.6),
     )

@@ -28,7 +28,7 @@ from ocr_pipeline.benchmarks.pages_report import as_markdown, summary
 from ocr_pipeline.benchmarks.pages_worker import load
 from ocr_pipeline.benchmarks.peers import PEERS, find_peers
 from ocr_pipeline.benchmarks.reading import Found, answer_with
-from ocr_pipeline.benchmarks.statistics import median_of_ratios
+from ocr_pipeline.benchmarks.statistics import difference_of_rates, median_of_ratios
 from ocr_pipeline.errors import ConfigError, DataError, TrainingError
 from ocr_pipeline.evaluation.pages import TruthLine, load_truth
 from ocr_pipeline.inference.reader import PageText, ReadLine
@@ -180,6 +180,22 @@ def test_ratio_is_the_median_over_pictures() -> None:
         median_of_ratios([[1.0]], [[]])
 
 
+def test_the_interval_of_a_difference_in_faults_is_that_of_other_pictures() -> None:
+    same = difference_of_rates([3, 0, 2, 1], [3, 0, 2, 1], [100, 50, 100, 150])
+    assert same == (0.0, 0.0, 0.0)
+    # One picture of ten decides: whether it is among others is chance.
+    chance = difference_of_rates([12, *[1] * 9], [1] * 10, [100] * 10)
+    assert chance.value == pytest.approx(0.011)
+    assert (chance.low, chance.high) == (0.0, pytest.approx(0.033))
+    sure = difference_of_rates([4, 5, 6, 4, 5, 6], [1] * 6, [100] * 6)
+    assert sure.value == pytest.approx(0.04)
+    assert 0.03 <= sure.low < 0.04 < sure.high <= 0.05
+    with pytest.raises(ValueError, match="faults in 2 and 1 pictures, 2 sizes of 3 in all"):
+        difference_of_rates([1, 1], [1], [1, 2])
+    with pytest.raises(ValueError, match="with something to read"):
+        difference_of_rates([1], [1], [0])
+
+
 def made_report(pages: list[Page]) -> PagesReport:
     readings = {name: Readings.of(2) for name in ("ours", "rapidocr-openvino")}
     for name, factor in (("ours", 1.0), ("rapidocr-openvino", 1.7)):
@@ -195,6 +211,7 @@ def test_summary_is_one_json_object(pages: list[Page]) -> None:
     figures = json.loads(json.dumps(summary(made_report(pages))))
     assert figures["ratio"] == {"rapidocr-openvino": 1.7}
     assert figures["cer"] == {"ours": 100.0, "rapidocr-openvino": 100.0}
+    assert figures["cer_above"] == {"rapidocr-openvino": [0.0, 0.0, 0.0]}
     assert figures["peak_mb"] == {"ours": 100, "rapidocr-openvino": 170}
     assert figures["above_networks"] == {"ours": 0.1}
     assert figures["profile"]["ours"]["det network"] == 10.0
@@ -202,7 +219,7 @@ def test_summary_is_one_json_object(pages: list[Page]) -> None:
 
 def test_table_says_what_a_peer_does_its_own_way(pages: list[Page]) -> None:
     text = as_markdown(made_report(pages))
-    assert "| rapidocr-openvino | 2,550 | 1,700 | 1.70 (1.70 to 1.70) | 100.000 |" in text
+    assert "| rapidocr-openvino | 2,550 | 1,700 | 1.70 (1.70 to 1.70) | 100.000 | +0.000 (" in text
     assert "- rapidocr-openvino: longer side at most 2000 px" in text
     assert "| above these | 10.0% |" in text
     assert all(f"| {name} | 10.0 |" in text for name in NAMES)
