@@ -16,8 +16,9 @@ from ocr_pipeline.config.engine import EngineConfig
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.orientation import OrientationConfig
 from ocr_pipeline.errors import ImageError
-from ocr_pipeline.inference.choose import load_detector, load_recognizer
+from ocr_pipeline.inference.choose import open_pair
 from ocr_pipeline.inference.detector import Detector
+from ocr_pipeline.inference.load import detector_of, recognizer_of
 from ocr_pipeline.inference.orientation import OrientedLine, TurningRecognizer
 from ocr_pipeline.inference.recognizer import Recognizer
 from ocr_pipeline.ops.ctc import Emission
@@ -178,9 +179,11 @@ class OcrReader:
             EngineError: the engine cannot load a model.
         """
         engine = engine or EngineConfig()
+        det, rec = ExportedModel.load(Path(detector)), ExportedModel.load(Path(recognizer))
+        finding, reading = open_pair(det, rec, engine)
         return cls(
-            load_detector(ExportedModel.load(Path(detector)), engine),
-            load_recognizer(ExportedModel.load(Path(recognizer)), engine),
+            detector_of(det, finding.engine, engine),
+            recognizer_of(rec, reading.engine, engine),
             orientation,
         )
 

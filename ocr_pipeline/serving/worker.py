@@ -16,7 +16,7 @@ from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.config.image import ImageLimits
 from ocr_pipeline.config.serve import ServeConfig
 from ocr_pipeline.errors import ImageError, OcrPipelineError
-from ocr_pipeline.inference.choose import open_best
+from ocr_pipeline.inference.choose import open_pair
 from ocr_pipeline.inference.load import detector_of, recognizer_of
 from ocr_pipeline.inference.orientation import OrientedLine
 from ocr_pipeline.inference.reader import OcrReader
@@ -104,9 +104,8 @@ def _ignore_signals() -> None:
 def _load(config: ServeConfig) -> tuple[OcrReader, dict[str, ServedModel]]:
     detector_model = ExportedModel.load(Path(config.detector))
     recognizer_model = ExportedModel.load(Path(config.recognizer))
-    detecting = open_best(detector_model, config.engine)
+    detecting, recognising = open_pair(detector_model, recognizer_model, config.engine)
     detector = detector_of(detector_model, detecting.engine, config.engine)
-    recognising = open_best(recognizer_model, config.engine)
     recognizer = recognizer_of(recognizer_model, recognising.engine, config.engine)
     served = {
         role: ServedModel(

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from ocr_pipeline.artifacts.exported import ExportedModel
 from ocr_pipeline.assets import CACHE_VARIABLE
 from ocr_pipeline.config.engine import EngineConfig
+from ocr_pipeline.config.variant import Variant
 from ocr_pipeline.errors import ArtifactError, EngineError
 from ocr_pipeline.inference import choose
-from ocr_pipeline.inference.choose import open_best
+from ocr_pipeline.inference.choose import open_best, open_pair
+from ocr_pipeline.inference.engine import Engine
 from ocr_pipeline.inference.onnx_engine import OnnxEngine
-from ocr_pipeline.inference.openvino_engine import OpenVinoRecognizer
+from ocr_pipeline.inference.openvino_engine import OpenVinoDetector, OpenVinoRecognizer
 from ocr_pipeline.inference.paddle_engine import PaddleEngine
 from tests.conftest import ExportedPair
 
 CONFIG = EngineConfig()
+WAIT_S = 30
 ENGINES = (PaddleEngine, OnnxEngine, OpenVinoRecognizer)
 
 
@@ -165,3 +169,60 @@ def test_files_that_are_missing_or_changed_are_named(rec: ExportedModel, tmp_pat
     (folder / "exported.json").write_text(json.dumps(card | {"format": 1}))
     with pytest.raises(ArtifactError, match=r"not a card that this version reads \(format: "):
         ExportedModel.load(folder)
+
+
+@pytest.fixture
+def det(exported_tiny: ExportedPair) -> ExportedModel:
+    return ExportedModel.load(exported_tiny.det)
+
+
+def test_a_pair_that_openvino_serves_is_opened_at_the_same_time(
+    det: ExportedModel, rec: ExportedModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, tested = threading.Barrier(2), choose._tested
+
+    def tested_beside(model: ExportedModel, variant: Variant, config: EngineConfig) -> Engine:
+        both.wait(WAIT_S)
+        return tested(model, variant, config)
+
+    monkeypatch.setattr(choose, "_tested", tested_beside)
+    finding, reading = open_pair(det, rec, EngineConfig(variant="openvino-fp32"))
+    assert isinstance(finding.engine, OpenVinoDetector)
+    assert isinstance(reading.engine, OpenVinoRecognizer)
+    assert {finding.decision.reason, reading.decision.reason} == {"set by hand"}
+
+
+@pytest.mark.parametrize("variant", ["auto", "onnx-fp32"])
+def test_a_pair_that_is_timed_or_that_another_serves_is_opened_one_by_one(
+    variant: str,
+    det: ExportedModel,
+    rec: ExportedModel,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opening, tested = threading.Lock(), choose._tested
+
+    def tested_alone(model: ExportedModel, variant: Variant, config: EngineConfig) -> Engine:
+        assert opening.acquire(blocking=False)
+        try:
+            return tested(model, variant, config)
+        finally:
+            opening.release()
+
+    monkeypatch.setattr(choose, "_tested", tested_alone)
+    finding, reading = open_pair(det, rec, EngineConfig(variant=variant))
+    if variant == "auto":
+        assert not finding.decision.reason.endswith("(measured before)")
+        again = open_best(det, CONFIG).decision
+        assert again.chosen == finding.decision.chosen
+        assert again.reason.endswith("(measured before)")
+    else:
+        assert {finding.decision.chosen, reading.decision.chosen} == {variant}
+
+
+def test_of_a_pair_the_one_that_fails_is_named(
+    det: ExportedModel, rec: ExportedModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(OpenVinoRecognizer, monkeypatch)
+    with pytest.raises(EngineError, match=f"{rec.card.name}: self-test of openvino-fp32 failed"):
+        open_pair(det, rec, EngineConfig(variant="openvino-fp32"))
