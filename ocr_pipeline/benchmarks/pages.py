@@ -343,10 +343,11 @@ def _keep(readings: Readings, index: int, answer: dict[str, Any]) -> None:
 def results(pages: Sequence[Page], readings: dict[str, Readings]) -> list[SideResult]:
     """Put the figures of all sides together."""
     first = next(iter(readings.values()))
-    found = []
-    scores_of_first = _scores(pages, first)
+    found: list[SideResult] = []
+    scores_of_first: list[PageScore] = []
     for name, side in readings.items():
-        scores = _scores(pages, side)
+        scores = [score(page, lines) for page, lines in zip(pages, side.lines, strict=True)]
+        scores_of_first = scores_of_first or scores
         characters = max(1, sum(s.characters for s in scores))
         found.append(
             SideResult(
@@ -367,10 +368,6 @@ def results(pages: Sequence[Page], readings: dict[str, Readings]) -> list[SideRe
             )
         )
     return found
-
-
-def _scores(pages: Sequence[Page], side: Readings) -> list[PageScore]:
-    return [score(page, lines) for page, lines in zip(pages, side.lines, strict=True)]
 
 
 def _cer_more(scores: Sequence[PageScore], first: Sequence[PageScore]) -> Estimate | None:

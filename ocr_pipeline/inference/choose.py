@@ -118,9 +118,13 @@ def open_pair(
     models = (detector, recognizer)
     decisions = [_decided(model, config) for model in models]
     beside = all(d is not None and d.chosen.startswith("openvino") for d in decisions)
-    with ThreadPoolExecutor(2 if beside else 1, "open") as threads:
-        first, second = threads.map(_open, models, [config, config], decisions)
-    return first, second
+    given = (models, [config, config], decisions)
+    if not beside:
+        finding, reading = map(_open, *given)
+        return finding, reading
+    with ThreadPoolExecutor(2, "open") as threads:
+        finding, reading = threads.map(_open, *given)
+    return finding, reading
 
 
 def _decided(model: ExportedModel, config: EngineConfig) -> Decision | None:
