@@ -142,7 +142,8 @@ def check(parity: Parity, model: TrainableModel, variant: Variant, config: Expor
     told = (
         f"{variant.name} differs from the checkpoint by {parity.max_abs_diff:.2g} (allowed "
         f"{parity.tolerance:g}), on average by {parity.mean_abs_diff:.2g} (allowed "
-        f"{parity.mean_tolerance:g}), {what} {'are equal' if parity.same_result else 'differ'} on "
+        f"{parity.mean_tolerance:g}), {what} "
+        f"{'are equal on all' if parity.same_result else 'differ on some'} of "
         f"{parity.pictures} golden pictures"
     )
     if drop is not None:
